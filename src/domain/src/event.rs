@@ -1,0 +1,139 @@
+//! All facts. Every aggregate declares its own with `events!`, which ties a variant to its name on the wire and its schema
+//! version; a new variant breaks every exhaustive match until it is handled.
+
+use crate::{Kind, api_key, bundle, node, org, project, rollout};
+use serde_json::value::RawValue;
+
+/// A fact of any aggregate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Org(org::Event),
+    Project(project::Event),
+    ApiKey(api_key::Event),
+    Node(node::Event),
+    Bundle(bundle::Event),
+    Rollout(rollout::Event),
+}
+
+impl Event {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Event::Org(_) => Kind::Org,
+            Event::Project(_) => Kind::Project,
+            Event::ApiKey(_) => Kind::ApiKey,
+            Event::Node(_) => Kind::Node,
+            Event::Bundle(_) => Kind::Bundle,
+            Event::Rollout(_) => Kind::Rollout,
+        }
+    }
+
+    /// The last subject token, `registered`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Org(e) => e.name(),
+            Event::Project(e) => e.name(),
+            Event::ApiKey(e) => e.name(),
+            Event::Node(e) => e.name(),
+            Event::Bundle(e) => e.name(),
+            Event::Rollout(e) => e.name(),
+        }
+    }
+
+    /// `<kind>.<name>`, as it stands in the envelope's `type`.
+    pub fn type_name(&self) -> String {
+        format!("{}.{}", self.kind().token(), self.name())
+    }
+
+    /// Schema version that this build writes.
+    pub fn version(&self) -> u32 {
+        match self {
+            Event::Org(e) => e.version(),
+            Event::Project(e) => e.version(),
+            Event::ApiKey(e) => e.version(),
+            Event::Node(e) => e.version(),
+            Event::Bundle(e) => e.version(),
+            Event::Rollout(e) => e.version(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> Box<RawValue> {
+        match self {
+            Event::Org(e) => e.data(),
+            Event::Project(e) => e.data(),
+            Event::ApiKey(e) => e.data(),
+            Event::Node(e) => e.data(),
+            Event::Bundle(e) => e.data(),
+            Event::Rollout(e) => e.data(),
+        }
+    }
+
+    /// None: an event or version that this build does not know.
+    pub(crate) fn read(
+        kind: Kind,
+        name: &str,
+        v: u32,
+        data: &str,
+    ) -> Result<Option<Event>, serde_json::Error> {
+        Ok(match kind {
+            Kind::Org => org::Event::read(name, v, data)?.map(Event::Org),
+            Kind::Project => project::Event::read(name, v, data)?.map(Event::Project),
+            Kind::ApiKey => api_key::Event::read(name, v, data)?.map(Event::ApiKey),
+            Kind::Node => node::Event::read(name, v, data)?.map(Event::Node),
+            Kind::Bundle => bundle::Event::read(name, v, data)?.map(Event::Bundle),
+            Kind::Rollout => rollout::Event::read(name, v, data)?.map(Event::Rollout),
+        })
+    }
+
+    /// Every event that exists: kind, name, version, JSON Schema of its `data`. The catalogue in `docs/events.md` is made of it.
+    pub fn catalogue() -> Vec<(Kind, &'static str, u32, schemars::Schema)> {
+        let of = |kind: Kind, list: Vec<(&'static str, u32, schemars::Schema)>| {
+            list.into_iter()
+                .map(move |(name, version, schema)| (kind, name, version, schema))
+        };
+        let mut all = Vec::new();
+        all.extend(of(Kind::Org, org::Event::catalogue()));
+        all.extend(of(Kind::Project, project::Event::catalogue()));
+        all.extend(of(Kind::ApiKey, api_key::Event::catalogue()));
+        all.extend(of(Kind::Node, node::Event::catalogue()));
+        all.extend(of(Kind::Bundle, bundle::Event::catalogue()));
+        all.extend(of(Kind::Rollout, rollout::Event::catalogue()));
+        all
+    }
+}
+
+/// Declares the facts of one aggregate: `Variant(Payload) = "name" v1`.
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident($payload:ty) = $name:literal v $version:literal,)+) => {
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $($(#[$doc])* $variant($payload),)+
+        }
+
+        impl Event {
+            pub fn name(&self) -> &'static str {
+                match self { $(Event::$variant(_) => $name,)+ }
+            }
+
+            pub fn version(&self) -> u32 {
+                match self { $(Event::$variant(_) => $version,)+ }
+            }
+
+            pub(crate) fn data(&self) -> Box<serde_json::value::RawValue> {
+                match self { $(Event::$variant(payload) => serde_json::value::to_raw_value(payload),)+ }
+                    .expect("payloads are structs with string keys, which always encode")
+            }
+
+            pub(crate) fn read(name: &str, v: u32, data: &str) -> Result<Option<Event>, serde_json::Error> {
+                Ok(match (name, v) {
+                    $(($name, $version) => Some(Event::$variant(serde_json::from_str(data)?)),)+
+                    _ => None,
+                })
+            }
+
+            pub(crate) fn catalogue() -> Vec<(&'static str, u32, schemars::Schema)> {
+                vec![$(($name, $version, schemars::schema_for!($payload)),)+]
+            }
+        }
+    };
+}
+pub(crate) use events;

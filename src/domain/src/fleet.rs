@@ -1,0 +1,35 @@
+//! What a rollout's decisions may look at: nodes, assignments, bundles and the last heartbeats, as one replica's views hold
+//! them. The trait keeps the decision pure and testable on values.
+
+use crate::node::Node;
+use crate::{BundleId, NodeId, Position, RolloutId, Slug};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a node should run, as its newest assignment says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    pub bundle: BundleId,
+    pub rollout: RolloutId,
+    /// Where the assigning fact stands: the assignment's counter.
+    pub position: Position,
+    pub assigned_at: Timestamp,
+}
+
+/// The newest heartbeat of a node that this replica has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beat {
+    pub at: Timestamp,
+    /// `health.status` is absent or `healthy`.
+    pub healthy: bool,
+}
+
+pub trait Fleet {
+    /// The project's nodes in order of their names.
+    fn nodes<'a>(&'a self, project: &'a Slug) -> Box<dyn Iterator<Item = &'a Node> + 'a>;
+    fn node(&self, id: NodeId) -> Option<&Node>;
+    fn desired(&self, id: NodeId) -> Option<&Desired>;
+    fn beat(&self, id: NodeId) -> Option<Beat>;
+    /// The digest of a bundle's archive while it may be deployed.
+    fn deployable_digest(&self, id: BundleId) -> Option<&crate::Digest>;
+}

@@ -1,0 +1,25 @@
+//! The pure part of Pilothouse: ids, commands, facts, state, decisions.
+//!
+//! Absent on purpose: clock, randomness, logging, IO and async. Whoever calls `decide` puts the time, fresh ids and facts of
+//! other aggregates into the command.
+
+pub mod api_key;
+pub mod bundle;
+mod envelope;
+mod event;
+pub mod fleet;
+mod ids;
+pub mod node;
+pub mod org;
+mod position;
+pub mod project;
+pub mod rollout;
+mod subject;
+mod text;
+
+pub use envelope::{Actor, DecodeError, Envelope, Recorded};
+pub use event::Event;
+pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, NodeId, RolloutId};
+pub use position::Position;
+pub use subject::{Aggregate, Kind, SubjectError};
+pub use text::{BundleVersion, Labels, NodeName, Slug, TextError};

@@ -1,0 +1,231 @@
+//! The one place where journal subjects are built and read: `fleet.<org>.<project>.<kind>.<id>.<event>`. A fact of an org has
+//! `_` as project. User-chosen text other than a slug never becomes a token.
+
+use crate::{ApiKeyId, BundleId, NodeId, RolloutId, Slug};
+use std::fmt;
+use thiserror::Error;
+
+/// First token of every stored subject.
+const ROOT: &str = "fleet";
+/// Stands for "no project".
+const NONE: &str = "_";
+
+/// The kinds of aggregates, as they stand in subjects and event types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Org,
+    Project,
+    ApiKey,
+    Node,
+    Bundle,
+    Rollout,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 6] = [
+        Kind::Org,
+        Kind::Project,
+        Kind::ApiKey,
+        Kind::Node,
+        Kind::Bundle,
+        Kind::Rollout,
+    ];
+
+    pub fn token(self) -> &'static str {
+        match self {
+            Kind::Org => "org",
+            Kind::Project => "project",
+            Kind::ApiKey => "api_key",
+            Kind::Node => "node",
+            Kind::Bundle => "bundle",
+            Kind::Rollout => "rollout",
+        }
+    }
+}
+
+/// One aggregate: the thing whose facts share a subject prefix and an expected position.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aggregate {
+    Org(Slug),
+    Project {
+        org: Slug,
+        project: Slug,
+    },
+    /// A key of an org; which project it is confined to is in its fact.
+    ApiKey {
+        org: Slug,
+        id: ApiKeyId,
+    },
+    Node {
+        org: Slug,
+        project: Slug,
+        id: NodeId,
+    },
+    Bundle {
+        org: Slug,
+        project: Slug,
+        id: BundleId,
+    },
+    Rollout {
+        org: Slug,
+        project: Slug,
+        id: RolloutId,
+    },
+}
+
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is not a journal subject")]
+pub struct SubjectError(pub String);
+
+impl Aggregate {
+    pub fn org(&self) -> &Slug {
+        match self {
+            Aggregate::Org(org)
+            | Aggregate::Project { org, .. }
+            | Aggregate::ApiKey { org, .. }
+            | Aggregate::Node { org, .. }
+            | Aggregate::Bundle { org, .. }
+            | Aggregate::Rollout { org, .. } => org,
+        }
+    }
+
+    pub fn project(&self) -> Option<&Slug> {
+        match self {
+            Aggregate::Org(_) | Aggregate::ApiKey { .. } => None,
+            Aggregate::Project { project, .. }
+            | Aggregate::Node { project, .. }
+            | Aggregate::Bundle { project, .. }
+            | Aggregate::Rollout { project, .. } => Some(project),
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Aggregate::Org(_) => Kind::Org,
+            Aggregate::Project { .. } => Kind::Project,
+            Aggregate::ApiKey { .. } => Kind::ApiKey,
+            Aggregate::Node { .. } => Kind::Node,
+            Aggregate::Bundle { .. } => Kind::Bundle,
+            Aggregate::Rollout { .. } => Kind::Rollout,
+        }
+    }
+
+    /// The aggregate's id as it stands in the subject.
+    pub fn id(&self) -> String {
+        match self {
+            Aggregate::Org(org) => org.to_string(),
+            Aggregate::Project { project, .. } => project.to_string(),
+            Aggregate::ApiKey { id, .. } => id.to_string(),
+            Aggregate::Node { id, .. } => id.to_string(),
+            Aggregate::Bundle { id, .. } => id.to_string(),
+            Aggregate::Rollout { id, .. } => id.to_string(),
+        }
+    }
+
+    /// The stored subject of one of its facts; `event` is the event's name, `registered`.
+    pub fn subject(&self, event: &str) -> String {
+        format!("{self}.{event}")
+    }
+
+    /// The canonical filter over all facts of this aggregate: the only text that guards it.
+    pub fn filter(&self) -> String {
+        format!("{self}.>")
+    }
+
+    /// The filter that makes something unique among its siblings: all first facts (`event`) of this kind in the same project,
+    /// or for a project and an org all of the installation that have the same slug.
+    pub fn siblings_filter(&self, event: &str) -> String {
+        let kind = self.kind().token();
+        match self {
+            Aggregate::Org(org) => format!("{ROOT}.{org}.{NONE}.{kind}.{org}.{event}"),
+            Aggregate::Project { project, .. } => {
+                format!("{ROOT}.*.{project}.{kind}.{project}.{event}")
+            }
+            _ => format!(
+                "{ROOT}.{}.{}.{kind}.*.{event}",
+                self.org(),
+                self.project().map_or(NONE, Slug::as_str)
+            ),
+        }
+    }
+
+    /// Reads a stored subject back into its aggregate and event name.
+    pub fn parse(subject: &str) -> Result<(Aggregate, &str), SubjectError> {
+        let wrong = || SubjectError(subject.to_owned());
+        let mut tokens = subject.splitn(6, '.');
+        let mut next = || tokens.next().ok_or_else(wrong);
+        let (root, org, project, kind, id, event) =
+            (next()?, next()?, next()?, next()?, next()?, next()?);
+        if root != ROOT || event.is_empty() || event.contains('.') {
+            return Err(wrong());
+        }
+        let org: Slug = org.parse().map_err(|_| wrong())?;
+        let slug = || project.parse::<Slug>().map_err(|_| wrong());
+        let aggregate = match kind {
+            "org" => Aggregate::Org(org),
+            "project" => Aggregate::Project {
+                org,
+                project: slug()?,
+            },
+            "api_key" => Aggregate::ApiKey {
+                org,
+                id: id.parse().map_err(|_| wrong())?,
+            },
+            "node" => Aggregate::Node {
+                org,
+                project: slug()?,
+                id: id.parse().map_err(|_| wrong())?,
+            },
+            "bundle" => Aggregate::Bundle {
+                org,
+                project: slug()?,
+                id: id.parse().map_err(|_| wrong())?,
+            },
+            "rollout" => Aggregate::Rollout {
+                org,
+                project: slug()?,
+                id: id.parse().map_err(|_| wrong())?,
+            },
+            _ => return Err(wrong()),
+        };
+        Ok((aggregate, event))
+    }
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let project = self.project().map_or(NONE, Slug::as_str);
+        write!(
+            f,
+            "{ROOT}.{}.{project}.{}.{}",
+            self.org(),
+            self.kind().token(),
+            self.id()
+        )
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_reads_back() {
+        let id = NodeId::from_parts(1, [7; 10]);
+        let node = Aggregate::Node {
+            org: "default".parse().unwrap(),
+            project: "demo".parse().unwrap(),
+            id,
+        };
+        let subject = node.subject("registered");
+        assert_eq!(subject, format!("fleet.default.demo.node.{id}.registered"));
+        assert_eq!(Aggregate::parse(&subject), Ok((node.clone(), "registered")));
+        assert_eq!(
+            node.siblings_filter("registered"),
+            "fleet.default.demo.node.*.registered"
+        );
+        assert!(Aggregate::parse("fleet.default.demo.node.1.registered").is_err());
+        assert!(Aggregate::parse("append.default.demo.node.1.registered").is_err());
+    }
+}
