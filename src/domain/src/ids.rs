@@ -59,6 +59,8 @@ uuid_id!(/// A bundle: one version of a project's configuration.
     BundleId);
 uuid_id!(/// A rollout of one bundle over a project's nodes.
     RolloutId);
+uuid_id!(/// A project, for clients that want an id beside the slug.
+    ProjectId);
 uuid_id!(/// An API key; says nothing about the key's secret.
     ApiKeyId);
 

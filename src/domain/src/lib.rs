@@ -19,7 +19,7 @@ mod text;
 
 pub use envelope::{Actor, DecodeError, Envelope, Recorded};
 pub use event::Event;
-pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, NodeId, RolloutId};
+pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, NodeId, ProjectId, RolloutId};
 pub use position::Position;
 pub use subject::{Aggregate, Kind, SubjectError};
 pub use text::{BundleVersion, Labels, NodeName, Slug, TextError};

@@ -1,7 +1,7 @@
 //! A project: the nodes, bundles and rollouts that belong together.
 
 use crate::event::events;
-use crate::{Position, Slug};
+use crate::{Position, ProjectId, Slug};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,12 +20,14 @@ pub enum Registration {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Created {
+    pub id: ProjectId,
     pub name: String,
     pub registration: Registration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
+    pub id: ProjectId,
     pub org: Slug,
     pub slug: Slug,
     pub name: String,
@@ -44,6 +46,7 @@ impl Project {
     ) -> Project {
         let (name, registration) = (fact.name.clone(), fact.registration);
         Project {
+            id: fact.id,
             org,
             slug,
             name,

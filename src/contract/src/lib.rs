@@ -1,0 +1,37 @@
+//! What leaves the process: HTTP bodies, admin requests, error codes, the table of routes. Types and their checks only.
+
+mod api_key;
+mod bundle;
+mod code;
+mod fields;
+mod ingest;
+mod node;
+mod operation;
+mod page;
+mod project;
+mod rollout;
+mod route;
+mod status;
+
+pub use api_key::{ApiKeyBody, ApiKeyCreated, CreateApiKey};
+pub use bundle::{
+    BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody,
+    RevokeBundle,
+};
+pub use code::{ApiError, ErrorBody, ErrorCode, ErrorMessage};
+pub use fields::{FieldErrors, Fields, parse_json};
+pub use ingest::{
+    BatchAccepted, ConfigAccepted, EventInput, EventsAccepted, MetricInput, MetricsAccepted,
+    RequestLogInput, WafAccepted, WafEventInput, parse_config, parse_events, parse_metrics,
+    parse_waf_events,
+};
+pub use node::{
+    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody,
+    NodeStats, Offer, Register, Registered, TokenAnswer,
+};
+pub use operation::{Answer, Operation, Request};
+pub use page::Page;
+pub use project::{CreateProject, ProjectBody};
+pub use rollout::{CreateRollout, ProgressBody, RolloutBody, RolloutDetail, StepBody};
+pub use route::{Access, Limiter, Method, ROUTES, Route};
+pub use status::{DurabilityBody, Readiness};
