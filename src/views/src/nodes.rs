@@ -1,0 +1,233 @@
+//! Nodes with what they should run, indexed by project and name.
+
+use domain::fleet::Desired;
+use domain::node::{Event, Node, Status};
+use domain::rollout;
+use domain::{Labels, NodeId, NodeName, Position, RolloutId, Slug};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NodeRow {
+    pub node: Node,
+    /// The newest assignment that stands.
+    pub desired: Option<Desired>,
+    /// The one before, of another rollout: what a withdrawn assignment falls back to.
+    pub previous: Option<Desired>,
+}
+
+#[derive(Debug, Default)]
+pub struct Nodes {
+    by_id: HashMap<NodeId, NodeRow>,
+    by_project: HashMap<Slug, ProjectNodes>,
+    /// Nodes that each live rollout has assigned.
+    assigned: HashMap<RolloutId, Vec<NodeId>>,
+}
+
+#[derive(Debug, Default)]
+struct ProjectNodes {
+    by_name: BTreeMap<NodeName, NodeId>,
+    /// Where the newest registration of the project stands: the guard that makes names unique.
+    registered: Position,
+}
+
+/// What a list asks for; an empty filter matches every node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFilter {
+    pub status: Option<Status>,
+    pub labels: Labels,
+}
+
+impl NodeFilter {
+    fn matches(&self, node: &Node) -> bool {
+        self.status.is_none_or(|status| status == node.status)
+            && node.labels.contains_all(&self.labels)
+    }
+}
+
+impl Nodes {
+    pub fn row(&self, id: NodeId) -> Option<&NodeRow> {
+        self.by_id.get(&id)
+    }
+
+    pub fn get(&self, id: NodeId) -> Option<&Node> {
+        self.by_id.get(&id).map(|row| &row.node)
+    }
+
+    pub fn named(&self, project: &Slug, name: &NodeName) -> Option<&Node> {
+        self.get(*self.by_project.get(project)?.by_name.get(name)?)
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &NodeRow> {
+        self.by_id.values()
+    }
+
+    /// The project's nodes in order of their names.
+    pub fn of_project<'a>(&'a self, project: &Slug) -> impl Iterator<Item = &'a Node> {
+        self.by_project
+            .get(project)
+            .into_iter()
+            .flat_map(|nodes| nodes.by_name.values())
+            .filter_map(|id| self.get(*id))
+    }
+
+    /// One page in order of names, after a name, and how many match in all.
+    pub fn page(
+        &self,
+        project: &Slug,
+        filter: &NodeFilter,
+        after: Option<&NodeName>,
+        limit: usize,
+    ) -> (Vec<&NodeRow>, u64) {
+        let Some(nodes) = self.by_project.get(project) else {
+            return (Vec::new(), 0);
+        };
+        let row = |id: &NodeId| self.by_id.get(id).filter(|row| filter.matches(&row.node));
+        let total = nodes.by_name.values().filter_map(row).count() as u64;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = nodes.by_name.range::<NodeName, _>((from, Bound::Unbounded));
+        (
+            page.filter_map(|(_, id)| row(id)).take(limit).collect(),
+            total,
+        )
+    }
+
+    pub fn count(&self, project: &Slug) -> BTreeMap<Status, u64> {
+        let mut counts = BTreeMap::new();
+        for node in self.of_project(project) {
+            *counts.entry(node.status).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What a registration in the project must expect.
+    pub fn registered_position(&self, project: &Slug) -> Position {
+        self.by_project
+            .get(project)
+            .map_or(Position::START, |nodes| nodes.registered)
+    }
+
+    pub(crate) fn registered_positions(&self) -> impl Iterator<Item = (&Slug, Position)> {
+        self.by_project
+            .iter()
+            .map(|(slug, nodes)| (slug, nodes.registered))
+    }
+
+    pub(crate) fn set_registered_position(&mut self, project: Slug, position: Position) {
+        self.by_project.entry(project).or_default().registered = position;
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        (org, project, id): (&Slug, &Slug, NodeId),
+        event: &Event,
+        time: Timestamp,
+        position: Position,
+    ) {
+        match event {
+            Event::Registered(fact) => {
+                let node =
+                    Node::registered((org.clone(), project.clone(), id), fact, time, position);
+                self.insert(NodeRow {
+                    node,
+                    desired: None,
+                    previous: None,
+                });
+                self.set_registered_position(project.clone(), position);
+            }
+            Event::Deleted(_) => {
+                if let Some(row) = self.by_id.remove(&id)
+                    && let Some(nodes) = self.by_project.get_mut(project)
+                {
+                    nodes.by_name.remove(&row.node.name);
+                }
+            }
+            Event::Online(_)
+            | Event::BundleSwitched(_)
+            | Event::Changed(_)
+            | Event::ActivationFailed(_)
+            | Event::Offline(_) => {
+                if let Some(row) = self.by_id.get_mut(&id) {
+                    row.node.evolve(event, time, position);
+                }
+            }
+        }
+    }
+
+    /// A rollout's steps assign; its failure or cancellation withdraws what was not taken yet.
+    pub(crate) fn apply_rollout(
+        &mut self,
+        rollout: RolloutId,
+        event: &rollout::Event,
+        time: Timestamp,
+        position: Position,
+    ) {
+        match event {
+            rollout::Event::StepStarted(step) => {
+                let desired = Desired {
+                    bundle: step.bundle_id,
+                    rollout,
+                    position,
+                    assigned_at: time,
+                };
+                for id in &step.node_ids {
+                    if let Some(row) = self.by_id.get_mut(id) {
+                        row.assign(desired.clone());
+                    }
+                }
+                self.assigned
+                    .entry(rollout)
+                    .or_default()
+                    .extend(&step.node_ids);
+            }
+            rollout::Event::Failed(_) | rollout::Event::Cancelled(_) => {
+                for id in self.assigned.remove(&rollout).unwrap_or_default() {
+                    if let Some(row) = self.by_id.get_mut(&id) {
+                        row.withdraw(rollout);
+                    }
+                }
+            }
+            rollout::Event::Completed(_) => {
+                self.assigned.remove(&rollout);
+            }
+            rollout::Event::Created(_)
+            | rollout::Event::StepCompleted(_)
+            | rollout::Event::Paused(_)
+            | rollout::Event::Resumed(_) => {}
+        }
+    }
+
+    pub(crate) fn insert(&mut self, row: NodeRow) {
+        let nodes = self.by_project.entry(row.node.project.clone()).or_default();
+        nodes.by_name.insert(row.node.name.clone(), row.node.id);
+        self.by_id.insert(row.node.id, row);
+    }
+
+    pub(crate) fn set_assigned(&mut self, rollout: RolloutId, nodes: Vec<NodeId>) {
+        self.assigned.insert(rollout, nodes);
+    }
+}
+
+impl NodeRow {
+    fn assign(&mut self, desired: Desired) {
+        if self
+            .desired
+            .as_ref()
+            .is_some_and(|old| old.rollout != desired.rollout)
+        {
+            self.previous = self.desired.take();
+        }
+        self.desired = Some(desired);
+    }
+
+    fn withdraw(&mut self, rollout: RolloutId) {
+        let untaken = |desired: &Desired| {
+            desired.rollout == rollout && self.node.active_bundle != Some(desired.bundle)
+        };
+        if self.desired.as_ref().is_some_and(untaken) {
+            self.desired = self.previous.take();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Rollouts, indexed by project and age; the live ones apart, because the engine asks for them at every fact.
+
+use domain::rollout::{Event, Rollout};
+use domain::{Position, RolloutId, Slug};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+#[derive(Debug, Default)]
+pub struct Rollouts {
+    by_id: HashMap<RolloutId, Rollout>,
+    by_project: HashMap<Slug, ProjectRollouts>,
+    live: BTreeSet<RolloutId>,
+}
+
+#[derive(Debug, Default)]
+struct ProjectRollouts {
+    /// By the position of the `created` fact.
+    by_age: BTreeMap<Position, RolloutId>,
+    /// Where the newest creation stands: the guard that keeps two rollouts from taking the same nodes.
+    created: Position,
+}
+
+impl Rollouts {
+    pub fn get(&self, id: RolloutId) -> Option<&Rollout> {
+        self.by_id.get(&id)
+    }
+
+    /// Neither completed, failed nor cancelled.
+    pub fn live(&self) -> impl Iterator<Item = &Rollout> {
+        self.live.iter().filter_map(|id| self.get(*id))
+    }
+
+    pub fn newest_first<'a>(
+        &'a self,
+        project: &Slug,
+        before: Option<Position>,
+    ) -> impl Iterator<Item = (Position, &'a Rollout)> {
+        let end = before.unwrap_or(Position(u64::MAX));
+        let rollouts = self
+            .by_project
+            .get(project)
+            .into_iter()
+            .flat_map(move |p| p.by_age.range(..end).rev());
+        rollouts.filter_map(|(position, id)| Some((*position, self.get(*id)?)))
+    }
+
+    /// What a creation in the project must expect.
+    pub fn created_position(&self, project: &Slug) -> Position {
+        self.by_project
+            .get(project)
+            .map_or(Position::START, |rollouts| rollouts.created)
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Position, &Rollout)> {
+        let ages = self.by_project.values().flat_map(|project| &project.by_age);
+        ages.filter_map(|(position, id)| Some((*position, self.get(*id)?)))
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        (org, project, id): (&Slug, &Slug, RolloutId),
+        event: &Event,
+        time: Timestamp,
+        position: Position,
+    ) {
+        if let Event::Created(spec) = event {
+            self.insert(
+                position,
+                Rollout::created((org.clone(), project.clone(), id), spec, time, position),
+            );
+            return;
+        }
+        if let Some(rollout) = self.by_id.get_mut(&id) {
+            rollout.evolve(event, time, position);
+            if rollout.state.is_terminal() {
+                self.live.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn insert(&mut self, created: Position, rollout: Rollout) {
+        let project = self.by_project.entry(rollout.project.clone()).or_default();
+        project.by_age.insert(created, rollout.id);
+        project.created = project.created.max(created);
+        if !rollout.state.is_terminal() {
+            self.live.insert(rollout.id);
+        }
+        self.by_id.insert(rollout.id, rollout);
+    }
+}

@@ -1,0 +1,137 @@
+//! Snapshots of the state: zstd MessagePack of the rows. Indexes are rebuilt on reading.
+
+use crate::commands::Done;
+use crate::nodes::NodeRow;
+use crate::state::State;
+use domain::api_key::ApiKey;
+use domain::bundle::Bundle;
+use domain::org::Org;
+use domain::project::Project;
+use domain::rollout::Rollout;
+use domain::{BundleId, CommandId, Position, Slug};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Name and schema version under which the snapshot is kept. A change of any row type needs a new number; the state is then
+/// rebuilt from the journal.
+pub(crate) const VIEW: &str = "fleet-v1";
+const ZSTD_LEVEL: i32 = 1;
+/// The most bytes that a snapshot may unpack to.
+const UNPACKED_BYTES_MAX: usize = 8 * 1024 * 1024 * 1024;
+
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    #[error("the snapshot cannot be written")]
+    Encode(#[from] rmp_serde::encode::Error),
+    #[error("the snapshot cannot be read")]
+    Decode(#[from] rmp_serde::decode::Error),
+    #[error("the snapshot cannot be unpacked")]
+    Zstd(#[from] std::io::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Rows {
+    position: Position,
+    orgs: Vec<Org>,
+    projects: Vec<Project>,
+    api_keys: Vec<ApiKey>,
+    nodes: Vec<NodeRow>,
+    registered: Vec<(Slug, Position)>,
+    bundles: Vec<(Position, Bundle)>,
+    bundles_created: Vec<(Slug, Position)>,
+    deployed: Vec<BundleId>,
+    rollouts: Vec<(Position, Rollout)>,
+    commands: Vec<(CommandId, Done)>,
+}
+
+impl State {
+    pub fn to_snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
+        let rows = Rows {
+            position: self.position,
+            orgs: self.orgs.orgs().cloned().collect(),
+            projects: self.orgs.projects().cloned().collect(),
+            api_keys: self.orgs.api_keys().cloned().collect(),
+            nodes: self.nodes.rows().cloned().collect(),
+            registered: self
+                .nodes
+                .registered_positions()
+                .map(|(slug, p)| (slug.clone(), p))
+                .collect(),
+            bundles: self
+                .bundles
+                .rows()
+                .map(|(p, bundle)| (p, bundle.clone()))
+                .collect(),
+            bundles_created: self
+                .bundles
+                .created_positions()
+                .map(|(slug, p)| (slug.clone(), p))
+                .collect(),
+            deployed: self.bundles.deployed().collect(),
+            rollouts: self
+                .rollouts
+                .rows()
+                .map(|(p, rollout)| (p, rollout.clone()))
+                .collect(),
+            commands: self
+                .commands
+                .rows()
+                .map(|(id, done)| (*id, done.clone()))
+                .collect(),
+        };
+        Ok(zstd::bulk::compress(
+            &rmp_serde::to_vec_named(&rows)?,
+            ZSTD_LEVEL,
+        )?)
+    }
+
+    pub fn from_snapshot(bytes: &[u8]) -> Result<State, SnapshotError> {
+        let mut unpacked = Vec::new();
+        let limited = std::io::Read::take(zstd::Decoder::new(bytes)?, UNPACKED_BYTES_MAX as u64);
+        std::io::Read::read_to_end(&mut { limited }, &mut unpacked)?;
+        let rows: Rows = rmp_serde::from_slice(&unpacked)?;
+        let mut state = State {
+            position: rows.position,
+            ..State::default()
+        };
+        rows.orgs
+            .into_iter()
+            .for_each(|org| state.orgs.insert_org(org));
+        rows.projects
+            .into_iter()
+            .for_each(|project| state.orgs.insert_project(project));
+        rows.api_keys
+            .into_iter()
+            .for_each(|key| state.orgs.insert_api_key(key));
+        rows.nodes
+            .into_iter()
+            .for_each(|row| state.nodes.insert(row));
+        rows.registered
+            .into_iter()
+            .for_each(|(slug, p)| state.nodes.set_registered_position(slug, p));
+        rows.bundles
+            .into_iter()
+            .for_each(|(p, bundle)| state.bundles.insert(p, bundle));
+        rows.bundles_created
+            .into_iter()
+            .for_each(|(slug, p)| state.bundles.set_created_position(slug, p));
+        rows.deployed
+            .into_iter()
+            .for_each(|id| state.bundles.set_deployed(id));
+        for (position, rollout) in rows.rollouts {
+            if !rollout.state.is_terminal() {
+                let nodes = rollout
+                    .steps
+                    .iter()
+                    .flat_map(|step| step.node_ids.iter().copied())
+                    .collect();
+                state.nodes.set_assigned(rollout.id, nodes);
+            }
+            state.rollouts.insert(position, rollout);
+        }
+        rows.commands
+            .into_iter()
+            .for_each(|(id, done)| state.commands.insert(id, done));
+        Ok(state)
+    }
+}

@@ -1,0 +1,66 @@
+//! All read models of one replica at one position. A fold of the journal: the same facts give the same state everywhere.
+
+use crate::bundles::Bundles;
+use crate::commands::Commands;
+use crate::nodes::Nodes;
+use crate::orgs::Orgs;
+use crate::rollouts::Rollouts;
+use domain::{Aggregate, Event, Position, Recorded};
+
+#[derive(Debug, Default)]
+pub struct State {
+    /// The newest fact that is in here.
+    pub position: Position,
+    pub orgs: Orgs,
+    pub nodes: Nodes,
+    pub bundles: Bundles,
+    pub rollouts: Rollouts,
+    pub commands: Commands,
+}
+
+impl State {
+    /// Takes one fact in. Facts come in order and each exactly once: a fact at or before `position` is left out, so that
+    /// applying a tail twice is harmless.
+    pub fn apply(&mut self, fact: &Recorded) {
+        if fact.position <= self.position {
+            return;
+        }
+        let (time, position) = (fact.envelope.time, fact.position);
+        match (&fact.aggregate, &fact.envelope.event) {
+            (Aggregate::Org(org), Event::Org(event)) => {
+                self.orgs.apply_org(org, event, time, position)
+            }
+            (Aggregate::Project { org, project }, Event::Project(event)) => {
+                self.orgs.apply_project(org, project, event, time, position);
+            }
+            (Aggregate::ApiKey { org, id }, Event::ApiKey(event)) => {
+                self.orgs.apply_api_key(org, *id, event, time, position);
+            }
+            (Aggregate::Node { org, project, id }, Event::Node(event)) => {
+                self.nodes.apply((org, project, *id), event, time, position);
+            }
+            (Aggregate::Bundle { org, project, id }, Event::Bundle(event)) => {
+                self.bundles
+                    .apply((org, project, *id), event, time, position);
+            }
+            (Aggregate::Rollout { org, project, id }, Event::Rollout(event)) => {
+                self.rollouts
+                    .apply((org, project, *id), event, time, position);
+                self.nodes.apply_rollout(*id, event, time, position);
+                self.bundles.apply_rollout(event);
+            }
+            // Decoding reads the event by the aggregate's kind, so that no other pair exists.
+            (
+                Aggregate::Org(_)
+                | Aggregate::Project { .. }
+                | Aggregate::ApiKey { .. }
+                | Aggregate::Node { .. }
+                | Aggregate::Bundle { .. }
+                | Aggregate::Rollout { .. },
+                _,
+            ) => {}
+        }
+        self.commands.apply(fact);
+        self.position = position;
+    }
+}
