@@ -100,3 +100,7 @@ pub struct ApiKeyCreated {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -135,3 +135,7 @@ pub struct BundleVerification {
     /// What does not hold, when `verified` is false.
     pub problem: Option<String>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -80,6 +80,8 @@ impl Fields {
     pub fn nested(value: Value, prefix: &str) -> Fields {
         let (map, errors) = match value {
             Value::Object(map) => (map, FieldErrors::default()),
+            // No body at all, as a request over NATS may have: nothing was said.
+            Value::Null if prefix.is_empty() => (Map::new(), FieldErrors::default()),
             _ => {
                 let name = if prefix.is_empty() {
                     "body"
@@ -133,11 +135,13 @@ impl Fields {
     }
 
     pub fn required_text(&mut self, field: &str, chars_max: usize) -> Option<String> {
-        match self.map.get(field) {
-            None | Some(Value::Null) => self.reject(field, BLANK),
-            Some(Value::String(text)) if text.is_empty() => self.reject(field, BLANK),
-            _ => self.text(field, chars_max),
+        if self.map.get(field).is_some_and(|value| value.as_str() == Some("")) {
+            self.map.remove(field);
         }
+        if !self.has(field) {
+            return self.missing(field);
+        }
+        self.text(field, chars_max)
     }
 
     /// Optional text that a checked type accepts; the message is the type's own.
@@ -160,10 +164,10 @@ impl Fields {
         T: TryFrom<String>,
         T::Error: fmt::Display,
     {
-        match self.map.get(field) {
-            None | Some(Value::Null) => self.reject(field, BLANK),
-            _ => self.parsed(field),
+        if !self.has(field) {
+            return self.missing(field);
         }
+        self.parsed(field)
     }
 
     /// Anything that serde reads; `message` says what is expected.
@@ -267,8 +271,18 @@ impl Fields {
         }
     }
 
+    /// Takes a null out too, so that it is not refused once more as unknown.
+    fn missing<T>(&mut self, field: &str) -> Option<T> {
+        self.map.remove(field);
+        self.reject(field, BLANK)
+    }
+
     fn reject<T>(&mut self, field: &str, message: impl Into<String>) -> Option<T> {
         self.error(field, message);
         None
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -27,7 +27,7 @@ pub use ingest::{
 };
 pub use node::{
     Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody,
-    NodeStats, Offer, Register, Registered, TokenAnswer,
+    NodeStats, Offer, PublicKeyBody, Register, Registered, TokenAnswer,
 };
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;

@@ -57,6 +57,23 @@ pub struct Registered {
     pub poll_interval_s: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
+    /// Slug of the org, which every assignment for this node names.
+    #[serde(default)]
+    pub org: String,
+    /// Slug of the project.
+    #[serde(default)]
+    pub project: String,
+    /// The keys that sign the org's bundles and assignments: what the node pins.
+    #[serde(default)]
+    pub bundle_keys: Vec<PublicKeyBody>,
+}
+
+/// A key that a node pins at registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PublicKeyBody {
+    pub key_id: String,
+    /// Ed25519, 43 base64url characters.
+    pub public_key: String,
 }
 
 /// What became of an activation, in a heartbeat of a node that can tell.

@@ -250,3 +250,7 @@ pub struct RolloutDetail {
     #[schemars(with = "Option<String>")]
     pub next_deadline: Option<Timestamp>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 events! {
+    /// A key was made. Its secret was shown once; only a hash of it is kept, and not here.
     Created(Created) = "created" v 1,
+    /// The key opens nothing any more.
     Revoked(Revoked) = "revoked" v 1,
 }
 
 /// What a key may do. A write scope does not include the read scope.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Scope {
     #[serde(rename = "nodes:read")]
     NodesRead,
@@ -97,21 +97,8 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    pub fn created(
-        org: Slug,
-        id: ApiKeyId,
-        fact: &Created,
-        time: Timestamp,
-        position: Position,
-    ) -> ApiKey {
-        ApiKey {
-            id,
-            org,
-            created: fact.clone(),
-            created_at: time,
-            revoked_at: None,
-            position,
-        }
+    pub fn created(org: Slug, id: ApiKeyId, fact: &Created, time: Timestamp, position: Position) -> ApiKey {
+        ApiKey { id, org, created: fact.clone(), created_at: time, revoked_at: None, position }
     }
 
     pub fn evolve(&mut self, event: &Event, time: Timestamp, position: Position) {
@@ -132,3 +119,7 @@ impl ApiKey {
         self.created.scopes.is_empty() || self.created.scopes.contains(&scope)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -10,7 +10,9 @@ use thiserror::Error;
 events! {
     /// Accepted; compiling begins.
     Created(Created) = "created" v 1,
+    /// The configuration is valid; its archive is stored and signed.
     Compiled(Compiled) = "compiled" v 1,
+    /// The configuration was refused.
     Failed(Failed) = "failed" v 1,
     /// Nobody may deploy it any more; nodes that run it keep running it.
     Revoked(Revoked) = "revoked" v 1,
@@ -153,9 +155,7 @@ pub fn decide(bundle: &Bundle, command: Command) -> Result<Option<Event>, Reject
         (Command::Finish(Ok(compiled)), State::Compiling) => Ok(Some(Event::Compiled(compiled))),
         (Command::Finish(Err(failed)), State::Compiling) => Ok(Some(Event::Failed(failed))),
         (Command::Finish(_), _) => Ok(None),
-        (Command::Revoke { reason }, State::Compiled(_)) => {
-            Ok(Some(Event::Revoked(Revoked { reason })))
-        }
+        (Command::Revoke { reason }, State::Compiled(_)) => Ok(Some(Event::Revoked(Revoked { reason }))),
         (Command::Revoke { .. }, State::Revoked(_)) => Ok(None),
         (Command::Revoke { .. }, _) => Err(Rejection::NotCompiled),
         (Command::Delete { deployed: true }, _) => Err(Rejection::Deployed),
@@ -217,3 +217,7 @@ impl Bundle {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -92,10 +92,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Subject(#[from] SubjectError),
     #[error("the body of {subject} is not a fact")]
-    Body {
-        subject: String,
-        source: serde_json::Error,
-    },
+    Body { subject: String, source: serde_json::Error },
     #[error(
         "{subject} carries {found}, an event that this version does not know; upgrade before following the journal"
     )]
@@ -142,42 +139,32 @@ impl Envelope {
     /// Reads a stored fact. An event that this version does not know is an error, never skipped.
     pub fn decode(position: Position, subject: &str, body: &[u8]) -> Result<Recorded, DecodeError> {
         let (aggregate, name) = Aggregate::parse(subject)?;
-        let wrong = |source| DecodeError::Body {
-            subject: subject.to_owned(),
-            source,
-        };
+        let wrong = |source| DecodeError::Body { subject: subject.to_owned(), source };
         let invalid = |text: &str| wrong(serde::de::Error::custom(text.to_owned()));
         let wire: Wire = serde_json::from_slice(body).map_err(wrong)?;
-        let (command, index) = wire
-            .id
-            .split_once('.')
-            .ok_or_else(|| invalid("id has no index"))?;
-        let event = Event::read(aggregate.kind(), name, wire.v, wire.data.get())
-            .map_err(wrong)?
-            .ok_or_else(|| DecodeError::UnknownEvent {
-                subject: subject.to_owned(),
-                found: format!("{} v{}", wire.kind, wire.v),
-            })?;
-        let request = wire
-            .request
-            .map(|hex| u64::from_str_radix(&hex, 16))
-            .transpose();
+        let (command, index) = wire.id.split_once('.').ok_or_else(|| invalid("id has no index"))?;
+        if index.starts_with('+') || (index.starts_with('0') && index != "0") {
+            return Err(invalid("index has more than one spelling"));
+        }
+        let event = Event::read(aggregate.kind(), name, wire.v, wire.data.get()).map_err(wrong)?.ok_or_else(|| {
+            DecodeError::UnknownEvent { subject: subject.to_owned(), found: format!("{} v{}", wire.kind, wire.v) }
+        })?;
+        if wire.kind.split_once('.') != Some((aggregate.kind().token(), name)) {
+            return Err(invalid("type does not fit the subject"));
+        }
+        let request = wire.request.map(|hex| u64::from_str_radix(&hex, 16)).transpose();
         let envelope = Envelope {
-            command: command
-                .parse()
-                .map_err(|_| invalid("id is not a command id"))?,
-            index: index
-                .parse()
-                .map_err(|_| invalid("index is not a number"))?,
+            command: command.parse().map_err(|_| invalid("id is not a command id"))?,
+            index: index.parse().map_err(|_| invalid("index is not a number"))?,
             time: wire.time,
             actor: wire.actor,
             request: request.map_err(|_| invalid("request is not a hash"))?,
             event,
         };
-        Ok(Recorded {
-            position,
-            aggregate,
-            envelope,
-        })
+        Ok(Recorded { position, aggregate, envelope })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

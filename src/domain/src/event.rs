@@ -15,6 +15,19 @@ pub enum Event {
     Rollout(rollout::Event),
 }
 
+/// One event as the catalogue tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    pub kind: Kind,
+    /// The last subject token, `registered`.
+    pub name: &'static str,
+    pub version: u32,
+    /// What it means: Markdown, one line.
+    pub doc: &'static str,
+    /// JSON Schema of its `data`.
+    pub schema: schemars::Schema,
+}
+
 impl Event {
     pub fn kind(&self) -> Kind {
         match self {
@@ -68,12 +81,7 @@ impl Event {
     }
 
     /// None: an event or version that this build does not know.
-    pub(crate) fn read(
-        kind: Kind,
-        name: &str,
-        v: u32,
-        data: &str,
-    ) -> Result<Option<Event>, serde_json::Error> {
+    pub(crate) fn read(kind: Kind, name: &str, v: u32, data: &str) -> Result<Option<Event>, serde_json::Error> {
         Ok(match kind {
             Kind::Org => org::Event::read(name, v, data)?.map(Event::Org),
             Kind::Project => project::Event::read(name, v, data)?.map(Event::Project),
@@ -84,29 +92,26 @@ impl Event {
         })
     }
 
-    /// Every event that exists: kind, name, version, JSON Schema of its `data`. The catalogue in `docs/events.md` is made of it.
-    pub fn catalogue() -> Vec<(Kind, &'static str, u32, schemars::Schema)> {
-        let of = |kind: Kind, list: Vec<(&'static str, u32, schemars::Schema)>| {
-            list.into_iter()
-                .map(move |(name, version, schema)| (kind, name, version, schema))
-        };
+    /// Every event that this build writes, by kind. The catalogue in `docs/events.md` is made of it.
+    pub fn catalogue() -> Vec<Declaration> {
         let mut all = Vec::new();
-        all.extend(of(Kind::Org, org::Event::catalogue()));
-        all.extend(of(Kind::Project, project::Event::catalogue()));
-        all.extend(of(Kind::ApiKey, api_key::Event::catalogue()));
-        all.extend(of(Kind::Node, node::Event::catalogue()));
-        all.extend(of(Kind::Bundle, bundle::Event::catalogue()));
-        all.extend(of(Kind::Rollout, rollout::Event::catalogue()));
+        all.extend(org::Event::catalogue(Kind::Org));
+        all.extend(project::Event::catalogue(Kind::Project));
+        all.extend(api_key::Event::catalogue(Kind::ApiKey));
+        all.extend(node::Event::catalogue(Kind::Node));
+        all.extend(bundle::Event::catalogue(Kind::Bundle));
+        all.extend(rollout::Event::catalogue(Kind::Rollout));
         all
     }
 }
 
-/// Declares the facts of one aggregate: `Variant(Payload) = "name" v1`.
+/// Declares the facts of one aggregate: `/// what it means` and `Variant(Payload) = "name" v 1`. The catalogue needs the meaning, so a
+/// variant without one does not compile.
 macro_rules! events {
-    ($($(#[$doc:meta])* $variant:ident($payload:ty) = $name:literal v $version:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident($payload:ty) = $name:literal v $version:literal,)+) => {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Event {
-            $($(#[$doc])* $variant($payload),)+
+            $($(#[doc = $doc])+ $variant($payload),)+
         }
 
         impl Event {
@@ -130,10 +135,20 @@ macro_rules! events {
                 })
             }
 
-            pub(crate) fn catalogue() -> Vec<(&'static str, u32, schemars::Schema)> {
-                vec![$(($name, $version, schemars::schema_for!($payload)),)+]
+            pub(crate) fn catalogue(kind: crate::Kind) -> Vec<crate::event::Declaration> {
+                vec![$(crate::event::Declaration {
+                    kind,
+                    name: $name,
+                    version: $version,
+                    doc: concat!($($doc),+).trim_ascii(),
+                    schema: schemars::schema_for!($payload),
+                },)+]
             }
         }
     };
 }
 pub(crate) use events;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -28,7 +28,7 @@ macro_rules! uuid_id {
                 &self.0
             }
 
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
         }
@@ -42,9 +42,9 @@ macro_rules! uuid_id {
         impl FromStr for $name {
             type Err = IdError;
 
-            /// Only the hyphenated 36-character form: one id, one spelling.
+            /// Only the hyphenated 36-character form in lower case: one id, one spelling.
             fn from_str(text: &str) -> Result<Self, IdError> {
-                if text.len() != 36 {
+                if text.len() != 36 || text.bytes().any(|b| b.is_ascii_uppercase()) {
                     return Err(IdError);
                 }
                 Uuid::try_parse(text).map(Self).map_err(|_| IdError)
@@ -85,7 +85,7 @@ impl FromStr for CommandId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if text.len() != 32 || !text.is_ascii() {
+        if text.len() != 32 || !text.bytes().all(is_lower_hex) {
             return Err(IdError);
         }
         let mut bytes = [0; 16];
@@ -111,9 +111,7 @@ impl From<CommandId> for String {
 }
 
 /// A SHA-256 as 64 lowercase hex digits.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
@@ -133,10 +131,7 @@ impl TryFrom<String> for Digest {
     type Error = IdError;
 
     fn try_from(text: String) -> Result<Self, IdError> {
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        (text.len() == 64 && text.bytes().all(hex))
-            .then_some(Self(text))
-            .ok_or(IdError)
+        (text.len() == 64 && text.bytes().all(is_lower_hex)).then_some(Self(text)).ok_or(IdError)
     }
 }
 
@@ -153,3 +148,11 @@ impl From<Digest> for String {
         digest.0
     }
 }
+
+fn is_lower_hex(b: u8) -> bool {
+    b.is_ascii_digit() || (b'a'..=b'f').contains(&b)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -18,7 +18,7 @@ mod subject;
 mod text;
 
 pub use envelope::{Actor, DecodeError, Envelope, Recorded};
-pub use event::Event;
+pub use event::{Declaration, Event};
 pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, NodeId, ProjectId, RolloutId};
 pub use position::Position;
 pub use subject::{Aggregate, Kind, SubjectError};

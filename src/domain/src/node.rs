@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 events! {
+    /// A proxy joined a project; its name is unique there.
     Registered(Registered) = "registered" v 1,
     /// The first heartbeat, or the first after an absence.
     Online(Report) = "online" v 1,
@@ -21,6 +22,7 @@ events! {
     ActivationFailed(ActivationFailed) = "activation_failed" v 1,
     /// No heartbeat for the configured time (120 s).
     Offline(Offline) = "offline" v 1,
+    /// Removed with its credentials; its name is free again.
     Deleted(Deleted) = "deleted" v 1,
 }
 
@@ -76,9 +78,7 @@ pub struct Offline {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deleted {}
 
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Online,
@@ -106,6 +106,8 @@ pub struct Failure {
     pub reason: String,
     /// Where the fact stands: a failure counts only against assignments before it.
     pub position: Position,
+    /// The node was assigned something since, so that the same failure once more is news.
+    pub superseded: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +180,7 @@ fn observe(node: &Node, report: Report, failed: Option<ActivationFailed>) -> Opt
         let known = node
             .failure
             .as_ref()
-            .is_some_and(|f| f.bundle == failed.bundle_id && f.reason == failed.reason);
+            .is_some_and(|f| !f.superseded && f.bundle == failed.bundle_id && f.reason == failed.reason);
         if !known {
             return Some(Event::ActivationFailed(failed));
         }
@@ -206,9 +208,7 @@ fn changes(node: &Node, report: Report) -> Report {
         version: differing(report.version, &node.version),
         ip: differing(report.ip, &node.ip),
         hostname: differing(report.hostname, &node.hostname),
-        metadata: report
-            .metadata
-            .filter(|metadata| *metadata != node.metadata),
+        metadata: report.metadata.filter(|metadata| *metadata != node.metadata),
     }
 }
 
@@ -255,17 +255,20 @@ impl Node {
             Event::BundleSwitched(report) | Event::Changed(report) => self.apply(report),
             Event::ActivationFailed(failed) => {
                 let (bundle, reason) = (failed.bundle_id, failed.reason.clone());
-                self.failure = Some(Failure {
-                    bundle,
-                    reason,
-                    position,
-                });
+                self.failure = Some(Failure { bundle, reason, position, superseded: false });
                 self.become_status(Status::Online, time, position);
             }
             Event::Offline(offline) => {
                 self.last_seen_at = offline.last_seen_at.or(self.last_seen_at);
                 self.become_status(Status::Offline, time, position);
             }
+        }
+    }
+
+    /// A rollout assigned a bundle to the node, perhaps the one that failed: what it reports from now on is about that.
+    pub fn assigned(&mut self) {
+        if let Some(failure) = &mut self.failure {
+            failure.superseded = true;
         }
     }
 
@@ -289,13 +292,15 @@ impl Node {
         if let Some(metadata) = &report.metadata {
             self.metadata.clone_from(metadata);
         }
+        // A switch back to what ran before the failure proves nothing; a switch after a new assignment does.
         if report.active_bundle_id.is_some()
-            && self
-                .failure
-                .as_ref()
-                .is_some_and(|f| Some(f.bundle) == self.active_bundle)
+            && self.failure.as_ref().is_some_and(|f| f.superseded || Some(f.bundle) == self.active_bundle)
         {
             self.failure = None;
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 events! {
+    /// A tenant was made.
     Created(Created) = "created" v 1,
     /// A key pair was made; the private half lies encrypted in the `secrets` bucket.
     SigningKeyCreated(SigningKeyCreated) = "signing_key_created" v 1,
+    /// The key signs nothing new; what it signed can still be verified.
     SigningKeyDeactivated(SigningKeyDeactivated) = "signing_key_deactivated" v 1,
 }
 
@@ -20,9 +22,7 @@ pub struct Created {
 }
 
 /// What a signing key may sign; never both.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyUse {
     NodeToken,
@@ -49,6 +49,8 @@ pub struct SigningKey {
     pub public_key: String,
     pub active: bool,
     pub created_at: Timestamp,
+    /// Where the fact stands that made it.
+    pub position: Position,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,13 +65,7 @@ pub struct Org {
 
 impl Org {
     pub fn created(slug: Slug, fact: &Created, time: Timestamp, position: Position) -> Org {
-        Org {
-            slug,
-            name: fact.name.clone(),
-            created_at: time,
-            signing_keys: BTreeMap::new(),
-            position,
-        }
+        Org { slug, name: fact.name.clone(), created_at: time, signing_keys: BTreeMap::new(), position }
     }
 
     pub fn evolve(&mut self, event: &Event, time: Timestamp, position: Position) {
@@ -78,12 +74,7 @@ impl Org {
             Event::Created(_) => {}
             Event::SigningKeyCreated(key) => {
                 let (key_use, public_key) = (key.key_use, key.public_key.clone());
-                let key_state = SigningKey {
-                    key_use,
-                    public_key,
-                    active: true,
-                    created_at: time,
-                };
+                let key_state = SigningKey { key_use, public_key, active: true, created_at: time, position };
                 self.signing_keys.insert(key.key_id.clone(), key_state);
             }
             Event::SigningKeyDeactivated(key) => {
@@ -97,9 +88,10 @@ impl Org {
     /// The newest active key for a use.
     pub fn active_key(&self, key_use: KeyUse) -> Option<(&String, &SigningKey)> {
         let fits = |key: &SigningKey| key.active && key.key_use == key_use;
-        self.signing_keys
-            .iter()
-            .filter(|(_, key)| fits(key))
-            .max_by_key(|(id, key)| (key.created_at, (*id).clone()))
+        self.signing_keys.iter().filter(|(_, key)| fits(key)).max_by_key(|(_, key)| key.position)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

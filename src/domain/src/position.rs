@@ -6,20 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The sequence number of a fact in the `FLEET` stream, from 1. Zero means "before every fact".
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 events! {
+    /// A project was made.
     Created(Created) = "created" v 1,
 }
 
@@ -37,23 +38,9 @@ pub struct Project {
 }
 
 impl Project {
-    pub fn created(
-        org: Slug,
-        slug: Slug,
-        fact: &Created,
-        time: Timestamp,
-        position: Position,
-    ) -> Project {
+    pub fn created(org: Slug, slug: Slug, fact: &Created, time: Timestamp, position: Position) -> Project {
         let (name, registration) = (fact.name.clone(), fact.registration);
-        Project {
-            id: fact.id,
-            org,
-            slug,
-            name,
-            registration,
-            created_at: time,
-            position,
-        }
+        Project { id: fact.id, org, slug, name, registration, created_at: time, position }
     }
 
     pub fn evolve(&mut self, event: &Event, position: Position) {

@@ -6,12 +6,12 @@
 
 mod decide;
 mod engine;
+mod progress;
 mod selector;
 
 pub use decide::{Command, Rejection, decide};
-pub use engine::{
-    Blocker, Limits, NodeProgress, Progress, Verdict, deferred, evaluate, node_progress, progress,
-};
+pub use engine::{Blocker, Limits, Verdict, evaluate};
+pub use progress::{NodeProgress, Progress, deferred, node_progress, progress};
 pub use selector::Selector;
 
 use crate::event::events;
@@ -31,11 +31,17 @@ events! {
     /// Assigns the bundle to the listed nodes. Its position is the counter of their assignments. With a known index it repeats
     /// the assignment for nodes of that step.
     StepStarted(StepStarted) = "step_started" v 1,
+    /// Every node of the step runs the bundle, or was given up within what is tolerated.
     StepCompleted(StepCompleted) = "step_completed" v 1,
+    /// Stopped until somebody resumes or cancels it; nodes keep the assignments that they have.
     Paused(Paused) = "paused" v 1,
+    /// Goes on: failed nodes are tried once more, lost ones are given up.
     Resumed(Resumed) = "resumed" v 1,
+    /// Every matched node that could be reached runs the bundle.
     Completed(Completed) = "completed" v 1,
+    /// Ended without success; assignments that were not taken yet are withdrawn.
     Failed(Failed) = "failed" v 1,
+    /// Ended by an operator, or because it was paused for too long; assignments that were not taken yet are withdrawn.
     Cancelled(Cancelled) = "cancelled" v 1,
 }
 
@@ -172,18 +178,13 @@ impl State {
     }
 
     pub fn is_terminal(&self) -> bool {
-        matches!(
-            self,
-            State::Completed | State::Failed(_) | State::Cancelled(_)
-        )
+        matches!(self, State::Completed | State::Failed(_) | State::Cancelled(_))
     }
 
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             State::Running | State::Completed => None,
-            State::Paused { cause, .. } | State::Failed(cause) | State::Cancelled(cause) => {
-                Some(cause)
-            }
+            State::Paused { cause, .. } | State::Failed(cause) | State::Cancelled(cause) => Some(cause),
         }
     }
 }
@@ -248,49 +249,29 @@ impl Rollout {
             Event::Created(_) => {}
             Event::StepStarted(started) => self.start_step(started, time),
             Event::StepCompleted(completed) => {
-                if let Some(step) = self
-                    .steps
-                    .iter_mut()
-                    .find(|step| step.index == completed.step_index)
-                {
+                if let Some(step) = self.steps.iter_mut().find(|step| step.index == completed.step_index) {
                     step.completed_at = Some(time);
-                    step.deferred_node_ids
-                        .clone_from(&completed.deferred_node_ids);
+                    step.deferred_node_ids.clone_from(&completed.deferred_node_ids);
                 }
                 self.waiting_from = time;
             }
-            Event::Paused(paused) => {
-                self.state = State::Paused {
-                    cause: paused.cause.clone(),
-                    since: time,
-                }
-            }
+            Event::Paused(paused) => self.state = State::Paused { cause: paused.cause.clone(), since: time },
             Event::Resumed(_) => {
                 self.state = State::Running;
                 self.resumed = Some(position);
                 self.waiting_from = time;
-                for step in self
-                    .steps
-                    .iter_mut()
-                    .filter(|step| step.completed_at.is_none())
-                {
+                for step in self.steps.iter_mut().filter(|step| step.completed_at.is_none()) {
                     step.deadline_from = time;
                 }
             }
             Event::Completed(_) => self.end(State::Completed, time),
             Event::Failed(failed) => self.end(State::Failed(failed.cause.clone()), time),
-            Event::Cancelled(cancelled) => {
-                self.end(State::Cancelled(cancelled.cause.clone()), time)
-            }
+            Event::Cancelled(cancelled) => self.end(State::Cancelled(cancelled.cause.clone()), time),
         }
     }
 
     fn start_step(&mut self, started: &StepStarted, time: Timestamp) {
-        match self
-            .steps
-            .iter_mut()
-            .find(|step| step.index == started.step_index)
-        {
+        match self.steps.iter_mut().find(|step| step.index == started.step_index) {
             Some(step) => (step.attempt, step.deadline_from) = (started.attempt, time),
             None => self.steps.push(Step {
                 index: started.step_index,

@@ -22,14 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [
-        Kind::Org,
-        Kind::Project,
-        Kind::ApiKey,
-        Kind::Node,
-        Kind::Bundle,
-        Kind::Rollout,
-    ];
+    pub const ALL: [Kind; 6] = [Kind::Org, Kind::Project, Kind::ApiKey, Kind::Node, Kind::Bundle, Kind::Rollout];
 
     pub fn token(self) -> &'static str {
         match self {
@@ -141,11 +134,7 @@ impl Aggregate {
             Aggregate::Project { project, .. } => {
                 format!("{ROOT}.*.{project}.{kind}.{project}.{event}")
             }
-            _ => format!(
-                "{ROOT}.{}.{}.{kind}.*.{event}",
-                self.org(),
-                self.project().map_or(NONE, Slug::as_str)
-            ),
+            _ => format!("{ROOT}.{}.{}.{kind}.*.{event}", self.org(), self.project().map_or(NONE, Slug::as_str)),
         }
     }
 
@@ -154,8 +143,7 @@ impl Aggregate {
         let wrong = || SubjectError(subject.to_owned());
         let mut tokens = subject.splitn(6, '.');
         let mut next = || tokens.next().ok_or_else(wrong);
-        let (root, org, project, kind, id, event) =
-            (next()?, next()?, next()?, next()?, next()?, next()?);
+        let (root, org, project, kind, id, event) = (next()?, next()?, next()?, next()?, next()?, next()?);
         if root != ROOT || event.is_empty() || event.contains('.') {
             return Err(wrong());
         }
@@ -163,31 +151,23 @@ impl Aggregate {
         let slug = || project.parse::<Slug>().map_err(|_| wrong());
         let aggregate = match kind {
             "org" => Aggregate::Org(org),
-            "project" => Aggregate::Project {
-                org,
-                project: slug()?,
-            },
-            "api_key" => Aggregate::ApiKey {
-                org,
-                id: id.parse().map_err(|_| wrong())?,
-            },
-            "node" => Aggregate::Node {
-                org,
-                project: slug()?,
-                id: id.parse().map_err(|_| wrong())?,
-            },
-            "bundle" => Aggregate::Bundle {
-                org,
-                project: slug()?,
-                id: id.parse().map_err(|_| wrong())?,
-            },
-            "rollout" => Aggregate::Rollout {
-                org,
-                project: slug()?,
-                id: id.parse().map_err(|_| wrong())?,
-            },
+            "project" => Aggregate::Project { org, project: slug()? },
+            "api_key" => Aggregate::ApiKey { org, id: id.parse().map_err(|_| wrong())? },
+            "node" => Aggregate::Node { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
+            "bundle" => Aggregate::Bundle { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
+            "rollout" => Aggregate::Rollout { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             _ => return Err(wrong()),
         };
+        // Tokens that say nothing of their own have one spelling too.
+        let canonical = match &aggregate {
+            Aggregate::Org(org) => project == NONE && id == org.as_str(),
+            Aggregate::Project { project, .. } => id == project.as_str(),
+            Aggregate::ApiKey { .. } => project == NONE,
+            Aggregate::Node { .. } | Aggregate::Bundle { .. } | Aggregate::Rollout { .. } => true,
+        };
+        if !canonical {
+            return Err(wrong());
+        }
         Ok((aggregate, event))
     }
 }
@@ -195,13 +175,7 @@ impl Aggregate {
 impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let project = self.project().map_or(NONE, Slug::as_str);
-        write!(
-            f,
-            "{ROOT}.{}.{project}.{}.{}",
-            self.org(),
-            self.kind().token(),
-            self.id()
-        )
+        write!(f, "{ROOT}.{}.{project}.{}.{}", self.org(), self.kind().token(), self.id())
     }
 }
 
@@ -210,22 +184,63 @@ impl fmt::Display for Aggregate {
 mod tests {
     use super::*;
 
+    fn every_kind() -> [Aggregate; 6] {
+        let (org, project): (Slug, Slug) = ("default".parse().unwrap(), "demo".parse().unwrap());
+        [
+            Aggregate::Org(org.clone()),
+            Aggregate::Project { org: org.clone(), project: project.clone() },
+            Aggregate::ApiKey { org: org.clone(), id: ApiKeyId::from_bytes([7; 16]) },
+            Aggregate::Node { org: org.clone(), project: project.clone(), id: NodeId::from_bytes([7; 16]) },
+            Aggregate::Bundle { org: org.clone(), project: project.clone(), id: BundleId::from_bytes([7; 16]) },
+            Aggregate::Rollout { org, project, id: RolloutId::from_bytes([7; 16]) },
+        ]
+    }
+
     #[test]
-    fn a_subject_reads_back() {
-        let id = NodeId::from_parts(1, [7; 10]);
-        let node = Aggregate::Node {
-            org: "default".parse().unwrap(),
-            project: "demo".parse().unwrap(),
-            id,
-        };
-        let subject = node.subject("registered");
-        assert_eq!(subject, format!("fleet.default.demo.node.{id}.registered"));
-        assert_eq!(Aggregate::parse(&subject), Ok((node.clone(), "registered")));
-        assert_eq!(
-            node.siblings_filter("registered"),
-            "fleet.default.demo.node.*.registered"
-        );
-        assert!(Aggregate::parse("fleet.default.demo.node.1.registered").is_err());
-        assert!(Aggregate::parse("append.default.demo.node.1.registered").is_err());
+    fn every_subject_reads_back() {
+        assert_eq!(every_kind().map(|aggregate| aggregate.kind()), Kind::ALL);
+        for aggregate in every_kind() {
+            let subject = aggregate.subject("created");
+            assert_eq!(Aggregate::parse(&subject), Ok((aggregate.clone(), "created")), "{subject}");
+            assert_eq!(aggregate.filter(), subject.replace("created", ">"));
+        }
+    }
+
+    #[test]
+    fn the_guards_name_the_siblings() {
+        let filters = every_kind().map(|aggregate| aggregate.siblings_filter("created"));
+        let expected = [
+            "fleet.default._.org.default.created",
+            "fleet.*.demo.project.demo.created",
+            "fleet.default._.api_key.*.created",
+            "fleet.default.demo.node.*.created",
+            "fleet.default.demo.bundle.*.created",
+            "fleet.default.demo.rollout.*.created",
+        ];
+        assert_eq!(filters, expected);
+    }
+
+    #[test]
+    fn no_other_text_is_a_subject() {
+        let id = NodeId::from_bytes([0xab; 16]).to_string();
+        let wrong = [
+            String::new(),
+            "fleet".to_owned(),
+            format!("append.default.demo.node.{id}.registered"),
+            format!("fleet.default.demo.node.{}.registered", id.to_uppercase()),
+            format!("fleet.default.demo.node.{id}"),
+            format!("fleet.default.demo.node.{id}."),
+            format!("fleet.default.demo.node.{id}.a.b"),
+            format!("fleet.default._.node.{id}.registered"),
+            format!("fleet.default.demo.robot.{id}.registered"),
+            "fleet.default.demo.node.1.registered".to_owned(),
+            "fleet.default._.org.other.created".to_owned(),
+            "fleet.default.demo.org.default.created".to_owned(),
+            "fleet.default.demo.project.other.created".to_owned(),
+            format!("fleet.default.demo.api_key.{id}.created"),
+        ];
+        for subject in wrong {
+            assert_eq!(Aggregate::parse(&subject), Err(SubjectError(subject.clone())));
+        }
     }
 }

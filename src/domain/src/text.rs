@@ -14,9 +14,7 @@ pub enum TextError {
     Blank,
     #[error("should be at most {0} character(s)")]
     TooLong(usize),
-    #[error(
-        "must start with alphanumeric and contain only alphanumeric, underscore, dot, or hyphen"
-    )]
+    #[error("must start with alphanumeric and contain only alphanumeric, underscore, dot, or hyphen")]
     NameFormat,
     #[error("must be lowercase letters, digits and inner hyphens")]
     SlugFormat,
@@ -24,13 +22,9 @@ pub enum TextError {
     ControlCharacter,
     #[error("has more than {0} entries")]
     TooMany(usize),
-    #[error(
-        "has the key {0:?}, which must be 1 to 63 characters of letters, digits, '_', '.', '-' and '/'"
-    )]
+    #[error("has the key {0:?}, which must be 1 to 63 characters of letters, digits, '_', '.', '-' and '/'")]
     LabelKey(String),
-    #[error(
-        "has a value for {0:?} that is longer than 255 characters or contains control characters"
-    )]
+    #[error("has a value for {0:?} that is longer than 255 characters or contains control characters")]
     LabelValue(String),
 }
 
@@ -103,10 +97,7 @@ checked_text!(
 
 /// Key-value pairs that selectors match on; at most 64.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    try_from = "BTreeMap<String, String>",
-    into = "BTreeMap<String, String>"
-)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
@@ -120,10 +111,7 @@ impl Labels {
 
     /// Every pair of `wanted` is here with the same value.
     pub fn contains_all(&self, wanted: &Labels) -> bool {
-        wanted
-            .0
-            .iter()
-            .all(|(key, value)| self.0.get(key) == Some(value))
+        wanted.0.iter().all(|(key, value)| self.0.get(key) == Some(value))
     }
 }
 
@@ -136,16 +124,10 @@ impl TryFrom<BTreeMap<String, String>> for Labels {
         }
         for (key, value) in &map {
             let key_ok = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
-            if key.is_empty()
-                || key.chars().count() > LABEL_KEY_CHARS_MAX
-                || !key.chars().all(key_ok)
-            {
-                return Err(TextError::LabelKey(
-                    key.chars().take(LABEL_KEY_CHARS_MAX).collect(),
-                ));
+            if key.is_empty() || key.chars().count() > LABEL_KEY_CHARS_MAX || !key.chars().all(key_ok) {
+                return Err(TextError::LabelKey(key.chars().take(LABEL_KEY_CHARS_MAX).collect()));
             }
-            if value.chars().count() > LABEL_VALUE_CHARS_MAX || value.chars().any(char::is_control)
-            {
+            if value.chars().count() > LABEL_VALUE_CHARS_MAX || value.chars().any(char::is_control) {
                 return Err(TextError::LabelValue(key.clone()));
             }
         }
@@ -171,15 +153,8 @@ fn check_slug(text: &str) -> Result<(), TextError> {
 
 fn check_name(text: &str) -> Result<(), TextError> {
     check_length(text, NAME_CHARS_MAX)?;
-    let first = text
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_alphanumeric());
-    if !first
-        || !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-    {
+    let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if !first || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
         return Err(TextError::NameFormat);
     }
     Ok(())
@@ -215,10 +190,7 @@ mod tests {
         assert_eq!("".parse::<NodeName>(), Err(TextError::Blank));
         assert_eq!("-a".parse::<NodeName>(), Err(TextError::NameFormat));
         assert_eq!("a b".parse::<NodeName>(), Err(TextError::NameFormat));
-        assert_eq!(
-            "a".repeat(101).parse::<NodeName>(),
-            Err(TextError::TooLong(100))
-        );
+        assert_eq!("a".repeat(101).parse::<NodeName>(), Err(TextError::TooLong(100)));
     }
 
     #[test]
@@ -226,6 +198,47 @@ mod tests {
         assert!("demo".parse::<Slug>().is_ok());
         for bad in ["_", "a.b", "A", "-a", "a-", "a*", "a>", "ä"] {
             assert_eq!(bad.parse::<Slug>(), Err(TextError::SlugFormat), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_free_text_without_control_characters() {
+        assert!("1.4 (märz) /x".parse::<BundleVersion>().is_ok());
+        assert_eq!("  ".parse::<BundleVersion>(), Err(TextError::Blank));
+        assert_eq!("a\n".parse::<BundleVersion>(), Err(TextError::ControlCharacter));
+        assert!("ä".repeat(100).parse::<BundleVersion>().is_ok(), "characters are counted, not bytes");
+        assert_eq!("ä".repeat(101).parse::<BundleVersion>(), Err(TextError::TooLong(100)));
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> Result<Labels, TextError> {
+        Labels::try_from(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect::<BTreeMap<_, _>>())
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        assert!(labels(&[("topology/zone", ""), ("a_b.c-d", "ä b")]).is_ok());
+        let long = "k".repeat(64);
+        let (key, value) = (|k: &str| TextError::LabelKey(k.into()), |k: &str| TextError::LabelValue(k.into()));
+        assert_eq!(labels(&[("", "x")]), Err(key("")));
+        assert_eq!(labels(&[("a b", "x")]), Err(key("a b")));
+        assert_eq!(labels(&[(&long, "x")]), Err(key(&long[..63])));
+        assert_eq!(labels(&[("a", &"v".repeat(256))]), Err(value("a")));
+        assert_eq!(labels(&[("a", "\0")]), Err(value("a")));
+        let many: BTreeMap<String, String> = (0..65).map(|i| (format!("k{i}"), String::new())).collect();
+        assert_eq!(Labels::try_from(many), Err(TextError::TooMany(64)));
+    }
+
+    #[test]
+    fn labels_match_when_every_wanted_pair_is_there() {
+        let has = labels(&[("env", "prod"), ("zone", "a")]).unwrap_or_default();
+        let cases: [(&[(&str, &str)], bool); 4] = [
+            (&[], true),
+            (&[("env", "prod")], true),
+            (&[("env", "prod"), ("zone", "b")], false),
+            (&[("rack", "1")], false),
+        ];
+        for (wanted, matches) in cases {
+            assert_eq!(has.contains_all(&labels(wanted).unwrap_or_default()), matches, "{wanted:?}");
         }
     }
 }

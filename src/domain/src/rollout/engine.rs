@@ -1,33 +1,14 @@
 //! What a rollout should do next. A pure function of its state, the fleet and the time: the same question may be asked by every
 //! replica, at any moment and any number of times; the expected position lets one answer through.
 
+use super::progress::{NodeProgress, available, deferred, node_progress, unstarted};
 use super::{
-    CAUSE_NODES_MAX, Cause, Command, Completed, Reason, Rollout, STEP_NODES_MAX, State, Step,
-    StepCompleted, StepStarted, Strategy,
+    CAUSE_NODES_MAX, Cause, Command, Completed, Reason, Rollout, STEP_NODES_MAX, State, Step, StepCompleted,
+    StepStarted, Strategy,
 };
 use crate::fleet::Fleet;
-use crate::node::{Node, Status};
 use crate::{NodeId, Position};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashSet;
-
-/// Where one node of a step stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeProgress {
-    /// Runs the bundle, and passes the gates.
-    Done,
-    /// Runs the bundle; its health is not proven yet.
-    Verifying,
-    /// Has not reported the bundle yet.
-    Pending,
-    Failed(String),
-    /// Offline; `acknowledged` when an operator resumed the rollout after it was lost.
-    Lost {
-        acknowledged: bool,
-    },
-    /// Deleted, or assigned to another rollout since.
-    Gone,
-}
 
 /// What holds a rollout up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,18 +39,6 @@ pub struct Verdict {
     pub next_deadline: Option<Timestamp>,
 }
 
-/// Counts over the nodes of all steps, and over the whole selection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    pub total: u32,
-    pub pending: u32,
-    pub active: u32,
-    pub failed: u32,
-    /// Matched but not in any step.
-    pub waiting: u32,
-    pub deferred: u32,
-}
-
 /// Settings of the installation that the decision needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -80,19 +49,11 @@ pub struct Limits {
 
 impl Verdict {
     fn act(command: Command) -> Verdict {
-        Verdict {
-            action: Some(command),
-            blocker: None,
-            next_deadline: None,
-        }
+        Verdict { action: Some(command), blocker: None, next_deadline: None }
     }
 
     fn wait(blocker: Blocker, next_deadline: Option<Timestamp>) -> Verdict {
-        Verdict {
-            action: None,
-            blocker: Some(blocker),
-            next_deadline,
-        }
+        Verdict { action: None, blocker: Some(blocker), next_deadline }
     }
 }
 
@@ -101,12 +62,7 @@ pub fn evaluate(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Times
         State::Paused { since, .. } => {
             let until = after(*since, limits.paused_max_s);
             if now >= until {
-                return Verdict::act(Command::CancelBecause(cause(
-                    Reason::PausedTooLong,
-                    None,
-                    Vec::new(),
-                    None,
-                )));
+                return Verdict::act(Command::CancelBecause(cause(Reason::PausedTooLong, None, Vec::new(), None)));
             }
             Verdict::wait(Blocker::Paused, Some(until))
         }
@@ -117,36 +73,25 @@ pub fn evaluate(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Times
 
 fn running(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Verdict {
     let Some(digest) = fleet.deployable_digest(rollout.spec.bundle_id) else {
-        return Verdict::act(Command::Fail(cause(
-            Reason::BundleRevoked,
-            None,
-            Vec::new(),
-            None,
-        )));
+        return Verdict::act(Command::Fail(cause(Reason::BundleRevoked, None, Vec::new(), None)));
     };
-    let mut waiting = None;
-    for step in rollout
-        .steps
-        .iter()
-        .filter(|step| step.completed_at.is_none())
-    {
+    let mut waiting: Option<Verdict> = None;
+    for step in rollout.steps.iter().filter(|step| step.completed_at.is_none()) {
         let verdict = step_verdict(rollout, step, fleet, limits, now);
         if verdict.action.is_some() {
             return verdict;
         }
-        waiting.get_or_insert(verdict);
+        // The oldest step says what is waited for; a younger one may run out of time before it.
+        match &mut waiting {
+            None => waiting = Some(verdict),
+            Some(oldest) => oldest.next_deadline = oldest.next_deadline.min(verdict.next_deadline),
+        }
     }
     let may_start = waiting.is_none() || rollout.spec.strategy == Strategy::AllAtOnce;
     if may_start && let Some(node_ids) = next_batch(rollout, fleet) {
         let step_index = rollout.steps.last().map_or(0, |step| step.index + 1);
         let (bundle_id, digest) = (rollout.spec.bundle_id, digest.clone());
-        return Verdict::act(Command::StartStep(StepStarted {
-            step_index,
-            attempt: 0,
-            bundle_id,
-            digest,
-            node_ids,
-        }));
+        return Verdict::act(Command::StartStep(StepStarted { step_index, attempt: 0, bundle_id, digest, node_ids }));
     }
     waiting.unwrap_or_else(|| finish(rollout, fleet, now))
 }
@@ -156,117 +101,73 @@ fn finish(rollout: &Rollout, fleet: &dyn Fleet, now: Timestamp) -> Verdict {
     let updated = rollout
         .steps
         .iter()
-        .map(|step| step.node_ids.len() - step.deferred_node_ids.len())
+        .map(|step| step.node_ids.len().saturating_sub(step.deferred_node_ids.len()))
         .sum::<usize>();
     if updated == 0 {
         let until = after(rollout.waiting_from, rollout.spec.progress_deadline_s);
         if now >= until {
-            return Verdict::act(Command::Fail(cause(
-                Reason::NoNodeAvailable,
-                None,
-                Vec::new(),
-                None,
-            )));
+            return Verdict::act(Command::Fail(cause(Reason::NoNodeAvailable, None, Vec::new(), None)));
         }
         return Verdict::wait(Blocker::NobodyAvailable, Some(until));
     }
     let deferred = deferred(rollout, fleet).count();
-    Verdict::act(Command::Complete(Completed {
-        updated: updated as u32,
-        deferred: deferred as u32,
-    }))
+    Verdict::act(Command::Complete(Completed { updated: updated as u32, deferred: deferred as u32 }))
 }
 
-fn step_verdict(
-    rollout: &Rollout,
-    step: &Step,
-    fleet: &dyn Fleet,
-    limits: Limits,
-    now: Timestamp,
-) -> Verdict {
+fn step_verdict(rollout: &Rollout, step: &Step, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Verdict {
     let mut found = Found::default();
     for &id in &step.node_ids {
         match node_progress(rollout, id, fleet, limits, now) {
-            NodeProgress::Done => found.done += 1,
+            NodeProgress::Done => {}
             NodeProgress::Verifying => found.verifying.push(id),
             NodeProgress::Pending => found.pending.push(id),
             NodeProgress::Failed(reason) => found.failed.push((id, reason)),
-            NodeProgress::Lost { acknowledged } => {
-                found.lost_unacknowledged += u32::from(!acknowledged);
-                found.lost.push(id);
-            }
-            NodeProgress::Gone => found.gone.push(id),
+            NodeProgress::Lost { acknowledged: false } => found.lost.push(id),
+            NodeProgress::Lost { acknowledged: true } | NodeProgress::Gone => found.given_up.push(id),
         }
     }
     let index = Some(step.index);
     if !found.failed.is_empty() {
         return on_failures(rollout, step, fleet, found.failed);
     }
-    if found.lost_unacknowledged > rollout.spec.max_unavailable {
+    if found.lost.len() > rollout.spec.max_unavailable as usize {
         let message = format!("{} node(s) of the step are offline", found.lost.len());
-        let cause = cause(
-            Reason::MaxUnavailableExceeded,
-            index,
-            found.lost,
-            Some(message),
-        );
+        let cause = cause(Reason::MaxUnavailableExceeded, index, found.lost, Some(message));
         return Verdict::act(Command::PauseBecause(cause));
     }
     if found.pending.is_empty() && found.verifying.is_empty() {
-        let deferred_node_ids = found.lost.into_iter().chain(found.gone).collect();
-        return Verdict::act(Command::CompleteStep(StepCompleted {
-            step_index: step.index,
-            deferred_node_ids,
-        }));
+        let deferred_node_ids = found.lost.into_iter().chain(found.given_up).collect();
+        return Verdict::act(Command::CompleteStep(StepCompleted { step_index: step.index, deferred_node_ids }));
     }
     let until = after(step.deadline_from, rollout.spec.progress_deadline_s);
     if now >= until {
-        let late: Vec<NodeId> = found.pending.into_iter().chain(found.verifying).collect();
-        let message = format!("{} node(s) did not report the bundle in time", late.len());
-        return Verdict::act(Command::Fail(cause(
-            Reason::StepDeadlineExceeded,
-            index,
-            late,
-            Some(message),
-        )));
+        let (pending, verifying) = (found.pending.len(), found.verifying.len());
+        let message = format!("in time, {pending} node(s) did not report the bundle and {verifying} not their health");
+        let late = found.pending.into_iter().chain(found.verifying).collect();
+        return Verdict::act(Command::Fail(cause(Reason::StepDeadlineExceeded, index, late, Some(message))));
     }
     let blocker = if found.pending.is_empty() {
-        Blocker::NodesVerifying {
-            step_index: step.index,
-            node_ids: found.verifying,
-        }
+        Blocker::NodesVerifying { step_index: step.index, node_ids: found.verifying }
     } else {
-        Blocker::NodesPending {
-            step_index: step.index,
-            node_ids: found.pending,
-        }
+        Blocker::NodesPending { step_index: step.index, node_ids: found.pending }
     };
     Verdict::wait(blocker, Some(until))
 }
 
 #[derive(Default)]
 struct Found {
-    done: usize,
     verifying: Vec<NodeId>,
     pending: Vec<NodeId>,
     failed: Vec<(NodeId, String)>,
+    /// Offline, and no operator has resumed over it.
     lost: Vec<NodeId>,
-    lost_unacknowledged: u32,
-    gone: Vec<NodeId>,
+    given_up: Vec<NodeId>,
 }
 
 /// New failures pause the rollout; those that an operator has seen and resumed over are tried once more.
-fn on_failures(
-    rollout: &Rollout,
-    step: &Step,
-    fleet: &dyn Fleet,
-    failed: Vec<(NodeId, String)>,
-) -> Verdict {
+fn on_failures(rollout: &Rollout, step: &Step, fleet: &dyn Fleet, failed: Vec<(NodeId, String)>) -> Verdict {
     let seen = |id: NodeId| {
-        let at = fleet
-            .node(id)
-            .and_then(|node| node.failure.as_ref())
-            .map_or(Position::START, |f| f.position);
+        let at = fleet.node(id).and_then(|node| node.failure.as_ref()).map_or(Position::START, |f| f.position);
         rollout.resumed.is_some_and(|resumed| resumed > at)
     };
     let (known, new): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(id, _)| seen(*id));
@@ -283,59 +184,7 @@ fn on_failures(
     }
     let message = new.first().map(|(_, reason)| reason.clone());
     let node_ids = new.into_iter().map(|(id, _)| id).collect();
-    Verdict::act(Command::PauseBecause(cause(
-        Reason::ActivationFailed,
-        Some(step.index),
-        node_ids,
-        message,
-    )))
-}
-
-/// Where a node that is in a step of this rollout stands.
-pub fn node_progress(
-    rollout: &Rollout,
-    id: NodeId,
-    fleet: &dyn Fleet,
-    limits: Limits,
-    now: Timestamp,
-) -> NodeProgress {
-    let Some(node) = fleet.node(id) else {
-        return NodeProgress::Gone;
-    };
-    let Some(desired) = fleet
-        .desired(id)
-        .filter(|desired| desired.rollout == rollout.id)
-    else {
-        return NodeProgress::Gone;
-    };
-    if let Some(failure) = &node.failure
-        && failure.bundle == desired.bundle
-        && failure.position > desired.position
-    {
-        return NodeProgress::Failed(failure.reason.clone());
-    }
-    if node.status == Status::Offline {
-        let acknowledged = rollout
-            .resumed
-            .is_some_and(|resumed| resumed > node.status_position);
-        return NodeProgress::Lost { acknowledged };
-    }
-    if node.active_bundle != Some(desired.bundle) {
-        return NodeProgress::Pending;
-    }
-    if !rollout.spec.health_gates.heartbeat_healthy {
-        return NodeProgress::Done;
-    }
-    let proven = fleet.beat(id).is_some_and(|beat| {
-        beat.healthy
-            && beat.at >= desired.assigned_at
-            && after(beat.at, limits.beat_age_max_s) >= now
-    });
-    if proven {
-        NodeProgress::Done
-    } else {
-        NodeProgress::Verifying
-    }
+    Verdict::act(Command::PauseBecause(cause(Reason::ActivationFailed, Some(step.index), node_ids, message)))
 }
 
 /// Matched, available, and in no step yet; by name, at most one step's worth.
@@ -344,77 +193,20 @@ fn next_batch(rollout: &Rollout, fleet: &dyn Fleet) -> Option<Vec<NodeId>> {
         Strategy::Rolling => (rollout.spec.batch_size as usize).clamp(1, STEP_NODES_MAX),
         Strategy::AllAtOnce => STEP_NODES_MAX,
     };
-    let batch: Vec<NodeId> = unstarted(rollout, fleet)
-        .filter(|node| available(node))
-        .map(|n| n.id)
-        .take(size)
-        .collect();
+    let batch: Vec<NodeId> =
+        unstarted(rollout, fleet).filter(|node| available(node)).map(|n| n.id).take(size).collect();
     (!batch.is_empty()).then_some(batch)
 }
 
-/// Matched but offline and in no step: picked up when they return before the rollout ends.
-pub fn deferred<'a>(rollout: &'a Rollout, fleet: &'a dyn Fleet) -> impl Iterator<Item = &'a Node> {
-    unstarted(rollout, fleet).filter(|node| !available(node))
-}
-
-fn unstarted<'a>(rollout: &'a Rollout, fleet: &'a dyn Fleet) -> impl Iterator<Item = &'a Node> {
-    let started: HashSet<NodeId> = rollout
-        .steps
-        .iter()
-        .flat_map(|step| step.node_ids.iter().copied())
-        .collect();
-    let nodes = fleet.nodes(&rollout.project);
-    nodes.filter(move |node| {
-        rollout.spec.target_selector.matches(node) && !started.contains(&node.id)
-    })
-}
-
-/// A node that was never seen counts as available until it is found silent for the offline time.
-fn available(node: &Node) -> bool {
-    node.status != Status::Offline
-}
-
-pub fn progress(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Progress {
-    let mut sum = Progress::default();
-    for &id in rollout.steps.iter().flat_map(|step| &step.node_ids) {
-        sum.total += 1;
-        match node_progress(rollout, id, fleet, limits, now) {
-            NodeProgress::Done => sum.active += 1,
-            NodeProgress::Verifying | NodeProgress::Pending => sum.pending += 1,
-            NodeProgress::Failed(_) => sum.failed += 1,
-            NodeProgress::Lost { .. } | NodeProgress::Gone => sum.deferred += 1,
-        }
-    }
-    if !rollout.state.is_terminal() {
-        for node in unstarted(rollout, fleet) {
-            sum.total += 1;
-            if available(node) {
-                sum.waiting += 1
-            } else {
-                sum.deferred += 1
-            }
-        }
-        sum.pending += sum.waiting;
-    }
-    sum
-}
-
-fn cause(
-    reason: Reason,
-    step_index: Option<u32>,
-    mut node_ids: Vec<NodeId>,
-    message: Option<String>,
-) -> Cause {
+fn cause(reason: Reason, step_index: Option<u32>, mut node_ids: Vec<NodeId>, message: Option<String>) -> Cause {
     node_ids.truncate(CAUSE_NODES_MAX);
-    Cause {
-        reason,
-        step_index,
-        node_ids,
-        message,
-    }
+    Cause { reason, step_index, node_ids, message }
 }
 
-fn after(from: Timestamp, seconds: u32) -> Timestamp {
-    from.saturating_add(SignedDuration::from_secs(i64::from(seconds)))
-        .unwrap_or(Timestamp::MAX)
+pub(super) fn after(from: Timestamp, seconds: u32) -> Timestamp {
+    from.saturating_add(SignedDuration::from_secs(i64::from(seconds))).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

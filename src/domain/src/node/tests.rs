@@ -1,0 +1,179 @@
+use super::*;
+
+const B1: BundleId = BundleId::from_bytes([1; 16]);
+const B2: BundleId = BundleId::from_bytes([2; 16]);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn registered() -> Registered {
+    Registered {
+        name: "edge-1".parse().unwrap(),
+        labels: Labels::default(),
+        version: Some("1.0".into()),
+        ip: None,
+        hostname: None,
+        capabilities: Vec::new(),
+        metadata: Map::new(),
+    }
+}
+
+/// A node after these facts; fact `i` stands at position and second `i + 2`, the registration at 1.
+fn given(facts: &[Event]) -> Node {
+    let names = ("default".parse().unwrap(), "demo".parse().unwrap(), NodeId::from_bytes([9; 16]));
+    let mut node = Node::registered(names, &registered(), at(1), Position(1));
+    for (i, fact) in facts.iter().enumerate() {
+        node.evolve(fact, at(i as i64 + 2), Position(i as u64 + 2));
+    }
+    node
+}
+
+fn report(bundle: Option<BundleId>, version: Option<&str>) -> Report {
+    Report { active_bundle_id: bundle, version: version.map(str::to_owned), ..Report::default() }
+}
+
+fn failed(bundle: BundleId, reason: &str) -> ActivationFailed {
+    ActivationFailed { bundle_id: bundle, reason: reason.to_owned() }
+}
+
+fn beat(node: &Node, report: Report) -> Option<Event> {
+    decide(node, Command::Observe { report, failed: None })
+}
+
+fn beat_failed(node: &Node, report: Report, failed: ActivationFailed) -> Option<Event> {
+    decide(node, Command::Observe { report, failed: Some(failed) })
+}
+
+#[test]
+fn a_name_is_given_once() {
+    assert_eq!(register(registered(), true), Err(Rejection::NameTaken));
+    assert_eq!(register(registered(), false), Ok(Event::Registered(registered())));
+}
+
+#[test]
+fn a_registered_node_is_unknown_until_it_beats() {
+    let node = given(&[]);
+    assert_eq!((node.status, node.status_position), (Status::Unknown, Position(1)));
+    assert_eq!(beat(&node, Report::default()), Some(Event::Online(Report::default())));
+}
+
+#[test]
+fn only_what_changed_becomes_a_fact() {
+    let node = given(&[Event::Online(report(Some(B1), None))]);
+    let cases = [
+        (report(Some(B1), Some("1.0")), None),
+        (Report::default(), None),
+        (report(Some(B1), Some("1.1")), Some(Event::Changed(report(None, Some("1.1"))))),
+        (report(Some(B2), Some("1.0")), Some(Event::BundleSwitched(report(Some(B2), None)))),
+        (report(Some(B2), Some("1.1")), Some(Event::BundleSwitched(report(Some(B2), Some("1.1"))))),
+    ];
+    for (said, fact) in cases {
+        assert_eq!(beat(&node, said.clone()), fact, "{said:?}");
+    }
+}
+
+#[test]
+fn every_field_of_a_report_is_compared_and_kept() {
+    let everything = Report {
+        active_bundle_id: Some(B1),
+        staged_bundle_id: Some(B2),
+        version: Some("2".into()),
+        ip: Some("10.0.0.1".into()),
+        hostname: Some("h".into()),
+        metadata: Some(Map::from_iter([("rack".to_owned(), Value::from(7))])),
+    };
+    let mut node = given(&[]);
+    assert_eq!(beat(&node, everything.clone()), Some(Event::Online(everything.clone())));
+    node.evolve(&Event::Online(everything.clone()), at(2), Position(2));
+    let expected = Node {
+        status: Status::Online,
+        status_since: at(2),
+        status_position: Position(2),
+        active_bundle: Some(B1),
+        staged_bundle: Some(B2),
+        version: Some("2".into()),
+        ip: Some("10.0.0.1".into()),
+        hostname: Some("h".into()),
+        metadata: Map::from_iter([("rack".to_owned(), Value::from(7))]),
+        position: Position(2),
+        ..given(&[])
+    };
+    assert_eq!(node, expected);
+    assert_eq!(beat(&node, everything), None);
+}
+
+#[test]
+fn omitted_fields_change_nothing() {
+    let before = given(&[Event::Online(report(Some(B1), Some("2")))]);
+    let mut after = before.clone();
+    after.evolve(&Event::Changed(Report::default()), at(9), Position(9));
+    assert_eq!(after, Node { position: Position(9), ..before });
+}
+
+#[test]
+fn offline_is_said_once_and_keeps_when_the_node_was_seen() {
+    let offline = Event::Offline(Offline { last_seen_at: Some(at(3)) });
+    let mark = |last_seen_at| Command::MarkOffline { last_seen_at };
+    assert_eq!(decide(&given(&[]), mark(Some(at(3)))), Some(offline.clone()));
+    let node = given(&[Event::Online(Report::default()), offline]);
+    assert_eq!((node.status, node.last_seen_at, node.status_position), (Status::Offline, Some(at(3)), Position(3)));
+    assert_eq!(decide(&node, mark(Some(at(4)))), None);
+    assert_eq!(beat(&node, Report::default()), Some(Event::Online(Report::default())));
+}
+
+#[test]
+fn a_repeated_status_keeps_its_beginning() {
+    let node = given(&[Event::Online(Report::default()), Event::Online(Report::default())]);
+    assert_eq!((node.status_since, node.status_position, node.position), (at(2), Position(2), Position(3)));
+}
+
+#[test]
+fn a_failure_is_a_fact_once_per_reason() {
+    let node = given(&[Event::Online(report(Some(B1), None))]);
+    let fact = Event::ActivationFailed(failed(B2, "no port"));
+    assert_eq!(beat_failed(&node, Report::default(), failed(B2, "no port")), Some(fact.clone()));
+    let node = given(&[Event::Online(report(Some(B1), None)), fact]);
+    assert_eq!(beat_failed(&node, Report::default(), failed(B2, "no port")), None);
+    let other = failed(B2, "no memory");
+    assert_eq!(beat_failed(&node, Report::default(), other.clone()), Some(Event::ActivationFailed(other)));
+    let changed = Some(Event::Changed(report(None, Some("3"))));
+    assert_eq!(beat_failed(&node, report(None, Some("3")), failed(B2, "no port")), changed, "other news is not lost");
+}
+
+#[test]
+fn the_same_failure_after_a_new_assignment_is_news() {
+    let fact = Event::ActivationFailed(failed(B2, "no port"));
+    let mut node = given(std::slice::from_ref(&fact));
+    node.assigned();
+    assert_eq!(beat_failed(&node, Report::default(), failed(B2, "no port")), Some(fact));
+}
+
+#[test]
+fn a_failure_proves_life() {
+    let node = given(&[Event::Offline(Offline { last_seen_at: None }), Event::ActivationFailed(failed(B2, "x"))]);
+    assert_eq!((node.status, node.status_position), (Status::Online, Position(3)));
+}
+
+#[test]
+fn a_failure_stands_until_an_activation_succeeds() {
+    let history = [Event::Online(report(Some(B1), None)), Event::ActivationFailed(failed(B2, "x"))];
+    let failure = Failure { bundle: B2, reason: "x".into(), position: Position(3), superseded: false };
+    let mut node = given(&history);
+    assert_eq!(node.failure, Some(failure.clone()));
+    node.evolve(&Event::Changed(report(None, Some("3"))), at(4), Position(4));
+    node.evolve(&Event::BundleSwitched(report(Some(B1), None)), at(5), Position(5));
+    assert_eq!(node.failure, Some(failure), "falling back is no success");
+    let mut retried = node.clone();
+    retried.evolve(&Event::BundleSwitched(report(Some(B2), None)), at(6), Position(6));
+    assert_eq!(retried.failure, None);
+    node.assigned();
+    let b3 = BundleId::from_bytes([3; 16]);
+    node.evolve(&Event::BundleSwitched(report(Some(b3), None)), at(6), Position(6));
+    assert_eq!(node.failure, None, "another bundle was assigned since and runs");
+}
+
+#[test]
+fn deleting_is_always_allowed() {
+    assert_eq!(decide(&given(&[]), Command::Delete), Some(Event::Deleted(Deleted {})));
+}

@@ -1,0 +1,221 @@
+//! A fleet of values around one rollout: what the views hold on a replica, with a clock that the test moves.
+
+use crate::fleet::{Beat, Desired, Fleet};
+use crate::node::{self, Node, Registered, Report};
+use crate::rollout::{self, HealthGates, Limits, Rollout, Selector, Spec, Strategy, Verdict, decide, evaluate};
+use crate::{BundleId, Digest, Labels, NodeId, NodeName, Position, RolloutId, Slug};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashMap};
+
+pub const NEW: BundleId = BundleId::from_bytes([0xb1; 16]);
+pub const OLD: BundleId = BundleId::from_bytes([0xb0; 16]);
+pub const LIMITS: Limits = Limits { paused_max_s: 3600, beat_age_max_s: 60 };
+pub const DEADLINE_S: u32 = 600;
+
+#[derive(Clone, Default)]
+pub struct Nodes {
+    by_name: BTreeMap<NodeName, Node>,
+    names: HashMap<NodeId, NodeName>,
+    desired: HashMap<NodeId, Desired>,
+    beats: HashMap<NodeId, Beat>,
+    bundles: HashMap<BundleId, Digest>,
+}
+
+impl Fleet for Nodes {
+    fn nodes<'a>(&'a self, project: &'a Slug) -> Box<dyn Iterator<Item = &'a Node> + 'a> {
+        Box::new(self.by_name.values().filter(move |node| node.project == *project))
+    }
+
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.by_name.get(self.names.get(&id)?)
+    }
+
+    fn desired(&self, id: NodeId) -> Option<&Desired> {
+        self.desired.get(&id)
+    }
+
+    fn beat(&self, id: NodeId) -> Option<Beat> {
+        self.beats.get(&id).copied()
+    }
+
+    fn deployable_digest(&self, id: BundleId) -> Option<&Digest> {
+        self.bundles.get(&id)
+    }
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub now: Timestamp,
+    pub position: Position,
+    pub rollout: Rollout,
+    /// The rollout's facts so far.
+    pub facts: Vec<(rollout::Event, Timestamp, Position)>,
+    pub fleet: Nodes,
+}
+
+/// The id of node `i`, named `n<i>` with two digits.
+pub fn id(i: u8) -> NodeId {
+    NodeId::from_bytes([i; 16])
+}
+
+pub fn ids(list: &[u8]) -> Vec<NodeId> {
+    list.iter().map(|i| id(*i)).collect()
+}
+
+pub fn project() -> Slug {
+    "demo".parse().unwrap()
+}
+
+pub fn spec() -> Spec {
+    Spec {
+        bundle_id: NEW,
+        strategy: Strategy::Rolling,
+        target_selector: Selector::All {},
+        batch_size: 1,
+        batch_percentage: None,
+        max_unavailable: 0,
+        progress_deadline_s: DEADLINE_S,
+        health_gates: HealthGates { heartbeat_healthy: true },
+        target_count: 0,
+    }
+}
+
+impl World {
+    /// `nodes` online nodes that run the old bundle, and a rollout of the new one.
+    pub fn new(nodes: u8, spec: Spec) -> World {
+        let names = ("default".parse().unwrap(), project(), RolloutId::from_bytes([0xaa; 16]));
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let rollout = Rollout::created(names, &spec, now, Position(1));
+        let mut world = World { now, position: Position(1), rollout, facts: Vec::new(), fleet: Nodes::default() };
+        world.fleet.bundles.insert(NEW, "1".repeat(64).parse().unwrap());
+        world.fleet.bundles.insert(OLD, "0".repeat(64).parse().unwrap());
+        for i in 0..nodes {
+            world.register(i, Labels::default());
+            world.reports(i, OLD);
+        }
+        world
+    }
+
+    fn next(&mut self) -> Position {
+        self.position.0 += 1;
+        self.position
+    }
+
+    pub fn register(&mut self, i: u8, labels: Labels) {
+        let name: NodeName = format!("n{i:02}").parse().unwrap();
+        let fact = Registered {
+            name: name.clone(),
+            labels,
+            version: None,
+            ip: None,
+            hostname: None,
+            capabilities: Vec::new(),
+            metadata: serde_json::Map::new(),
+        };
+        let position = self.next();
+        let node = Node::registered(("default".parse().unwrap(), project(), id(i)), &fact, self.now, position);
+        self.fleet.names.insert(id(i), name.clone());
+        self.fleet.by_name.insert(name, node);
+    }
+
+    pub fn delete(&mut self, i: u8) {
+        self.next();
+        if let Some(name) = self.fleet.names.remove(&id(i)) {
+            self.fleet.by_name.remove(&name);
+        }
+    }
+
+    /// Carries a node's command out, if it changes anything.
+    pub fn node(&mut self, i: u8, command: node::Command) {
+        let Some(event) = self.fleet.node(id(i)).and_then(|node| node::decide(node, command)) else { return };
+        let (position, now) = (self.next(), self.now);
+        let name = &self.fleet.names[&id(i)];
+        self.fleet.by_name.get_mut(name).unwrap().evolve(&event, now, position);
+    }
+
+    pub fn beats(&mut self, i: u8, healthy: bool) {
+        self.node(i, node::Command::Observe { report: Report::default(), failed: None });
+        self.fleet.beats.insert(id(i), Beat { at: self.now, healthy });
+    }
+
+    pub fn reports(&mut self, i: u8, bundle: BundleId) {
+        let report = Report { active_bundle_id: Some(bundle), ..Report::default() };
+        self.node(i, node::Command::Observe { report, failed: None });
+        self.fleet.beats.insert(id(i), Beat { at: self.now, healthy: true });
+    }
+
+    pub fn fails(&mut self, i: u8, reason: &str) {
+        let failed = Some(node::ActivationFailed { bundle_id: NEW, reason: reason.into() });
+        self.node(i, node::Command::Observe { report: Report::default(), failed });
+    }
+
+    pub fn goes_offline(&mut self, i: u8) {
+        self.node(i, node::Command::MarkOffline { last_seen_at: Some(self.now) });
+    }
+
+    /// Another rollout assigns the node.
+    pub fn is_taken_over(&mut self, i: u8) {
+        let position = self.next();
+        let rollout = RolloutId::from_bytes([0xcc; 16]);
+        self.fleet.desired.insert(id(i), Desired { bundle: OLD, rollout, position, assigned_at: self.now });
+    }
+
+    pub fn revoke(&mut self, bundle: BundleId) {
+        self.next();
+        self.fleet.bundles.remove(&bundle);
+    }
+
+    pub fn pass(&mut self, seconds: u32) {
+        self.now += SignedDuration::from_secs(i64::from(seconds));
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        evaluate(&self.rollout, &self.fleet, LIMITS, self.now)
+    }
+
+    /// Does what the engine says, once.
+    pub fn act(&mut self) -> Option<rollout::Event> {
+        self.verdict().action.map(|action| self.wish(action))
+    }
+
+    pub fn wish(&mut self, command: rollout::Command) -> rollout::Event {
+        let event = decide(&self.rollout, command).unwrap();
+        self.apply(&event);
+        event
+    }
+
+    /// Does what the engine says until it waits; the names of the facts.
+    pub fn run(&mut self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        while let Some(event) = self.act() {
+            names.push(event.name());
+            assert!(names.len() <= 200, "the engine goes round in circles: {names:?}");
+        }
+        names
+    }
+
+    fn apply(&mut self, event: &rollout::Event) {
+        let (position, now) = (self.next(), self.now);
+        self.rollout.evolve(event, now, position);
+        self.facts.push((event.clone(), now, position));
+        if let rollout::Event::StepStarted(step) = event {
+            let rollout = self.rollout.id;
+            let desired = Desired { bundle: step.bundle_id, rollout, position, assigned_at: now };
+            for node_id in &step.node_ids {
+                if let Some(name) = self.fleet.names.get(node_id) {
+                    self.fleet.by_name.get_mut(name).unwrap().assigned();
+                    self.fleet.desired.insert(*node_id, desired.clone());
+                }
+            }
+        }
+        if let rollout::Event::Failed(_) | rollout::Event::Cancelled(_) = event {
+            for node_id in self.rollout.steps.iter().flat_map(|step| &step.node_ids) {
+                let untaken = self.fleet.node(*node_id).is_some_and(|node| node.active_bundle != Some(NEW));
+                let ours = self.fleet.desired.get(node_id).is_some_and(|desired| desired.rollout == self.rollout.id);
+                if untaken && ours {
+                    self.fleet.desired.remove(node_id);
+                }
+            }
+        }
+    }
+}
