@@ -5,7 +5,7 @@ use domain::{BundleId, BundleVersion, Position, Slug, rollout};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Bundles {
     by_id: HashMap<BundleId, Bundle>,
     by_project: HashMap<Slug, ProjectBundles>,
@@ -14,7 +14,7 @@ pub struct Bundles {
     compiling: BTreeSet<BundleId>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct ProjectBundles {
     by_version: HashMap<BundleVersion, BundleId>,
     /// By the position of the `created` fact.
@@ -39,11 +39,7 @@ impl Bundles {
         before: Option<Position>,
     ) -> impl Iterator<Item = (Position, &'a Bundle)> {
         let end = before.unwrap_or(Position(u64::MAX));
-        let bundles = self
-            .by_project
-            .get(project)
-            .into_iter()
-            .flat_map(move |p| p.by_age.range(..end).rev());
+        let bundles = self.by_project.get(project).into_iter().flat_map(move |p| p.by_age.range(..end).rev());
         bundles.filter_map(|(position, id)| Some((*position, self.get(*id)?)))
     }
 
@@ -58,9 +54,7 @@ impl Bundles {
 
     /// What a creation in the project must expect.
     pub fn created_position(&self, project: &Slug) -> Position {
-        self.by_project
-            .get(project)
-            .map_or(Position::START, |bundles| bundles.created)
+        self.by_project.get(project).map_or(Position::START, |bundles| bundles.created)
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Position, &Bundle)> {
@@ -69,9 +63,7 @@ impl Bundles {
     }
 
     pub(crate) fn created_positions(&self) -> impl Iterator<Item = (&Slug, Position)> {
-        self.by_project
-            .iter()
-            .map(|(slug, bundles)| (slug, bundles.created))
+        self.by_project.iter().map(|(slug, bundles)| (slug, bundles.created))
     }
 
     pub(crate) fn deployed(&self) -> impl Iterator<Item = BundleId> {
@@ -95,8 +87,7 @@ impl Bundles {
     ) {
         match event {
             Event::Created(fact) => {
-                let bundle =
-                    Bundle::created((org.clone(), project.clone(), id), fact, time, position);
+                let bundle = Bundle::created((org.clone(), project.clone(), id), fact, time, position);
                 self.insert(position, bundle);
                 self.set_created_position(project.clone(), position);
             }
@@ -127,6 +118,7 @@ impl Bundles {
     }
 
     fn remove(&mut self, project: &Slug, id: BundleId) {
+        self.compiling.remove(&id);
         if let Some(bundle) = self.by_id.remove(&id)
             && let Some(project) = self.by_project.get_mut(project)
         {

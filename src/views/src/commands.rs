@@ -3,7 +3,7 @@
 use domain::{Aggregate, CommandId, Position, Recorded};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 
 /// How long a repeat is recognised.
 const KEPT_H: i64 = 24;
@@ -20,16 +20,14 @@ pub struct Done {
 
 impl Done {
     pub fn aggregate(&self) -> Option<Aggregate> {
-        Aggregate::parse(&self.subject)
-            .ok()
-            .map(|(aggregate, _)| aggregate)
+        Aggregate::parse(&self.subject).ok().map(|(aggregate, _)| aggregate)
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Commands {
     done: HashMap<CommandId, Done>,
-    by_age: VecDeque<(Timestamp, CommandId)>,
+    by_age: BTreeSet<(Timestamp, CommandId)>,
 }
 
 impl Commands {
@@ -37,10 +35,9 @@ impl Commands {
         self.done.get(id)
     }
 
+    /// Oldest first.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&CommandId, &Done)> {
-        self.by_age
-            .iter()
-            .filter_map(|(_, id)| Some((id, self.done.get(id)?)))
+        self.by_age.iter().filter_map(|(_, id)| Some((id, self.done.get(id)?)))
     }
 
     pub(crate) fn apply(&mut self, fact: &Recorded) {
@@ -48,27 +45,25 @@ impl Commands {
             return;
         };
         let subject = fact.aggregate.subject(fact.envelope.event.name());
-        let done = Done {
-            position: fact.position,
-            time: fact.envelope.time,
-            subject,
-            request,
-        };
+        let done = Done { position: fact.position, time: fact.envelope.time, subject, request };
         self.insert(fact.envelope.command, done);
     }
 
     pub(crate) fn insert(&mut self, id: CommandId, done: Done) {
-        let oldest = done
-            .time
-            .saturating_sub(SignedDuration::from_hours(KEPT_H))
-            .unwrap_or(Timestamp::MIN);
-        while let Some((time, old)) = self.by_age.front()
-            && *time < oldest
+        self.by_age.insert((done.time, id));
+        if let Some(old) = self.done.insert(id, done)
+            && self.done.get(&id).is_some_and(|new| new.time != old.time)
         {
-            self.done.remove(old);
-            self.by_age.pop_front();
+            self.by_age.remove(&(old.time, id));
         }
-        self.by_age.push_back((done.time, id));
-        self.done.insert(id, done);
+        // Age counts from the newest time that any writer gave, so that the order of insertion does not matter.
+        let newest = self.by_age.last().map_or(Timestamp::MIN, |(time, _)| *time);
+        let oldest = newest.saturating_sub(SignedDuration::from_hours(KEPT_H)).unwrap_or(Timestamp::MIN);
+        while let Some((time, old)) = self.by_age.first().copied()
+            && time < oldest
+        {
+            self.by_age.pop_first();
+            self.done.remove(&old);
+        }
     }
 }

@@ -25,19 +25,10 @@ impl Fleet for FleetView<'_> {
     }
 
     fn beat(&self, id: NodeId) -> Option<Beat> {
-        self.presence.seen(id).and_then(|seen| {
-            Some(Beat {
-                at: seen.at?,
-                healthy: seen.healthy,
-            })
-        })
+        self.presence.seen(id).and_then(|seen| Some(Beat { at: seen.at?, healthy: seen.healthy }))
     }
 
     fn deployable_digest(&self, id: BundleId) -> Option<&Digest> {
-        self.state
-            .bundles
-            .get(id)?
-            .deployable()
-            .map(|compiled| &compiled.digest)
+        self.state.bundles.get(id)?.deployable().map(|compiled| &compiled.digest)
     }
 }

@@ -5,10 +5,11 @@ use crate::state::State;
 use domain::{DecodeError, Envelope, Position, Recorded};
 use futures_util::StreamExt;
 use journal::{JournalReader, Snapshots, StoreError, Stored};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 
 /// How many facts are taken in under one lock.
 const APPLY_BATCH_MAX: usize = 512;
@@ -31,6 +32,8 @@ pub struct Views {
 
 struct Inner {
     state: RwLock<State>,
+    /// Facts of a batch whose last one has not arrived: half a batch is never shown.
+    arrived: Mutex<Vec<Arc<Recorded>>>,
     position: watch::Sender<Position>,
     facts: broadcast::Sender<Arc<Recorded>>,
 }
@@ -45,13 +48,7 @@ impl Views {
     pub fn new(state: State) -> Views {
         let position = watch::Sender::new(state.position);
         let facts = broadcast::Sender::new(LISTENER_FACTS_MAX);
-        Views {
-            inner: Arc::new(Inner {
-                state: RwLock::new(state),
-                position,
-                facts,
-            }),
-        }
+        Views { inner: Arc::new(Inner { state: RwLock::new(state), arrived: Mutex::default(), position, facts }) }
     }
 
     /// Starts from the newest usable snapshot; without one, or with one that cannot be read, from nothing.
@@ -66,10 +63,7 @@ impl Views {
                 Ok(Views::default())
             }
             Err(e) => {
-                tracing::warn!(
-                    error = &e as &dyn std::error::Error,
-                    "snapshot ignored: rebuilding from the journal"
-                );
+                tracing::warn!(error = &e as &dyn std::error::Error, "snapshot ignored: rebuilding from the journal");
                 Ok(Views::default())
             }
         }
@@ -77,10 +71,7 @@ impl Views {
 
     /// The state at one moment. Hold it briefly and never across an await.
     pub fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.inner
-            .state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn position(&self) -> Position {
@@ -100,82 +91,95 @@ impl Views {
     }
 
     /// Follows until the process ends. Returns only when a fact cannot be understood: going on would mean to skip it.
-    /// Writes a snapshot every `snapshot_every` facts.
+    /// Writes a snapshot every `snapshot_every` facts, one at a time, while following goes on.
     pub async fn follow(
         &self,
         reader: Arc<dyn JournalReader>,
         snapshots: Arc<dyn Snapshots>,
         snapshot_every: u64,
     ) -> FollowError {
+        // What an earlier follower left half comes again.
+        self.arrived().clear();
         let mut last_snapshot = self.position();
+        let mut saving: Option<JoinHandle<()>> = None;
         let mut journal = reader.follow(last_snapshot).ready_chunks(APPLY_BATCH_MAX);
-        let mut arrived = Vec::new();
-        while let Some(chunk) = journal.next().await {
-            arrived.extend(chunk);
-            // Half a batch is never shown: its facts wait for the last one.
-            let Some(whole) = arrived.iter().rposition(|stored| stored.batch_end) else { continue };
-            let rest = arrived.split_off(whole + 1);
-            if let Err(e) = self.apply(std::mem::replace(&mut arrived, rest)) {
-                return e.into();
-            }
-            if self.position().0.saturating_sub(last_snapshot.0) >= snapshot_every {
+        let mut outcome = Ok(());
+        while let (Ok(()), Some(chunk)) = (&outcome, journal.next().await) {
+            outcome = self.apply(chunk);
+            let due = self.position().0.saturating_sub(last_snapshot.0) >= snapshot_every;
+            if due && saving.as_ref().is_none_or(JoinHandle::is_finished) {
                 last_snapshot = self.position();
-                self.save(snapshots.as_ref()).await;
+                let (views, snapshots) = (self.clone(), snapshots.clone());
+                saving = Some(tokio::spawn(async move { views.save(snapshots.as_ref()).await }));
             }
         }
-        FollowError::Ended
+        if let Some(saving) = saving {
+            // A panic in there is no reason to hide why following ended.
+            let _ = saving.await;
+        }
+        match outcome {
+            Err(e) => e.into(),
+            Ok(()) => FollowError::Ended,
+        }
     }
 
     /// Writes a snapshot; a failure costs only the next start some time and is logged.
     pub async fn save(&self, snapshots: &dyn Snapshots) {
-        let encoded = {
-            let state = self.read();
+        let views = self.clone();
+        // Encoding a large fleet takes longer than a runtime thread may be held.
+        let encoding = tokio::task::spawn_blocking(move || {
+            let state = views.read();
             state.to_snapshot().map(|bytes| (state.position, bytes))
-        };
-        match encoded {
-            Ok((position, bytes)) => {
+        });
+        match encoding.await {
+            Ok(Ok((position, bytes))) => {
                 if let Err(e) = snapshots.save(VIEW, position, bytes.into()).await {
                     tracing::warn!(error = &e as &dyn std::error::Error, "snapshot not saved");
                 }
             }
+            Ok(Err(e)) => tracing::error!(error = &e as &dyn std::error::Error, "snapshot not encoded"),
             Err(e) => tracing::error!(error = &e as &dyn std::error::Error, "snapshot not encoded"),
         }
     }
 
-    /// Takes facts in, in order; only whole batches.
+    /// Takes facts in, in order. The facts of a batch are held back until its last one is here. An error leaves out the fact that
+    /// cannot be understood and all after it.
     pub fn apply(&self, chunk: Vec<Stored>) -> Result<(), DecodeError> {
-        let mut facts = Vec::with_capacity(chunk.len());
-        let mut whole = None;
-        for stored in &chunk {
-            facts.push(Arc::new(Envelope::decode(
-                stored.position,
-                &stored.subject,
-                &stored.body,
-            )?));
+        let mut arrived = self.arrived();
+        let (mut whole, mut outcome) = (0, Ok(()));
+        for stored in chunk {
+            match Envelope::decode(stored.position, &stored.subject, &stored.body) {
+                Ok(fact) => arrived.push(Arc::new(fact)),
+                Err(e) => {
+                    outcome = Err(e);
+                    break;
+                }
+            }
             if stored.batch_end {
-                whole = Some(stored.position);
+                whole = arrived.len();
             }
         }
-        {
+        let facts: Vec<Arc<Recorded>> = arrived.drain(..whole).collect();
+        let position = {
             let mut state = self.write();
             facts.iter().for_each(|fact| state.apply(fact));
-        }
-        if let Some(position) = whole {
-            self.inner.position.send_replace(position);
-        }
+            state.position
+        };
+        self.inner.position.send_if_modified(|known| std::mem::replace(known, position) != position);
         if self.inner.facts.receiver_count() > 0 {
             for fact in facts {
                 // Fails only when the last listener has just left.
                 let _ = self.inner.facts.send(fact);
             }
         }
-        Ok(())
+        outcome
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, Vec<Arc<Recorded>>> {
+        self.inner.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.inner
-            .state
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -23,3 +23,7 @@ pub use presence::{BeatRecord, Presence, PresenceState, Seen};
 pub use rollouts::Rollouts;
 pub use snapshot::SnapshotError;
 pub use state::State;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

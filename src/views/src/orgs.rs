@@ -7,7 +7,7 @@ use domain::{ApiKeyId, Position, Slug};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Orgs {
     orgs: BTreeMap<Slug, Org>,
     /// Slugs of projects are unique in the installation.
@@ -48,13 +48,7 @@ impl Orgs {
         Some((slug, self.orgs.get(slug)?.signing_keys.get(key_id)?))
     }
 
-    pub(crate) fn apply_org(
-        &mut self,
-        slug: &Slug,
-        event: &org::Event,
-        time: Timestamp,
-        position: Position,
-    ) {
+    pub(crate) fn apply_org(&mut self, slug: &Slug, event: &org::Event, time: Timestamp, position: Position) {
         match event {
             org::Event::Created(fact) => {
                 self.insert_org(Org::created(slug.clone(), fact, time, position));
@@ -80,13 +74,7 @@ impl Orgs {
     ) {
         match event {
             project::Event::Created(fact) => {
-                self.insert_project(Project::created(
-                    org.clone(),
-                    slug.clone(),
-                    fact,
-                    time,
-                    position,
-                ));
+                self.insert_project(Project::created(org.clone(), slug.clone(), fact, time, position));
             }
         }
     }

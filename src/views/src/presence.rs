@@ -78,17 +78,13 @@ impl PresenceState {
 
     /// Takes one message in and returns the nodes that it heard. A batch that cannot be read is an error of ours; it counts as
     /// a tick.
-    pub fn apply(
-        &mut self,
-        message: &PulseMessage,
-    ) -> Result<Vec<NodeId>, rmp_serde::decode::Error> {
+    pub fn apply(&mut self, message: &PulseMessage) -> Result<Vec<NodeId>, rmp_serde::decode::Error> {
         if message.sequence <= self.sequence {
             return Ok(Vec::new());
         }
         self.sequence = message.sequence;
         if let Some(newest) = self.newest {
-            let gap_ms =
-                u64::try_from(message.time.duration_since(newest).as_millis()).unwrap_or(0);
+            let gap_ms = u64::try_from(message.time.duration_since(newest).as_millis()).unwrap_or(0);
             self.covered_ms += gap_ms.min(GAP_MAX_MS);
         }
         self.newest = self.newest.max(Some(message.time));
@@ -96,10 +92,7 @@ impl PresenceState {
             return Ok(Vec::new());
         }
         let beats: Vec<BeatRecord> = rmp_serde::from_slice(&message.body)?;
-        Ok(beats
-            .into_iter()
-            .map(|beat| self.hear(beat, message.time))
-            .collect())
+        Ok(beats.into_iter().map(|beat| self.hear(beat, message.time)).collect())
     }
 
     /// Starts to wait for a node that was not heard yet.
@@ -107,13 +100,7 @@ impl PresenceState {
         let covered_ms = self.covered_ms;
         self.seen.entry(id).or_insert_with(|| {
             self.by_silence.insert((covered_ms, id));
-            Seen {
-                at: None,
-                healthy: true,
-                health: None,
-                metrics: None,
-                covered_ms,
-            }
+            Seen { at: None, healthy: true, health: None, metrics: None, covered_ms }
         });
     }
 
@@ -128,18 +115,12 @@ impl PresenceState {
         let Some(limit) = self.covered_ms.checked_sub(silence_ms) else {
             return Vec::new();
         };
-        self.by_silence
-            .iter()
-            .take_while(|(covered_ms, _)| *covered_ms <= limit)
-            .map(|(_, id)| *id)
-            .collect()
+        self.by_silence.iter().take_while(|(covered_ms, _)| *covered_ms <= limit).map(|(_, id)| *id).collect()
     }
 
     /// Milliseconds of counted silence; none for a node that is not followed.
     pub fn silence_ms(&self, id: NodeId) -> Option<u64> {
-        self.seen
-            .get(&id)
-            .map(|seen| self.covered_ms.saturating_sub(seen.covered_ms))
+        self.seen.get(&id).map(|seen| self.covered_ms.saturating_sub(seen.covered_ms))
     }
 
     /// Stops counting the silence of a node that is offline by now; its last heartbeat stays known.
@@ -153,13 +134,7 @@ impl PresenceState {
         let covered_ms = self.covered_ms;
         let old = self.seen.insert(
             beat.node,
-            Seen {
-                at: Some(at),
-                healthy: beat.healthy,
-                health: beat.health,
-                metrics: beat.metrics,
-                covered_ms,
-            },
+            Seen { at: Some(at), healthy: beat.healthy, health: beat.health, metrics: beat.metrics, covered_ms },
         );
         if let Some(old) = old {
             self.by_silence.remove(&(old.covered_ms, beat.node));
@@ -175,23 +150,12 @@ mod tests {
     use super::*;
 
     fn message(sequence: u64, second: i64, beats: &[NodeId]) -> PulseMessage {
-        let records: Vec<BeatRecord> = beats
-            .iter()
-            .map(|node| BeatRecord {
-                node: *node,
-                healthy: true,
-                health: None,
-                metrics: None,
-            })
-            .collect();
+        let records: Vec<BeatRecord> =
+            beats.iter().map(|node| BeatRecord { node: *node, healthy: true, health: None, metrics: None }).collect();
         PulseMessage {
             sequence,
             time: Timestamp::from_second(second).unwrap(),
-            kind: if beats.is_empty() {
-                PulseKind::Tick
-            } else {
-                PulseKind::Beat
-            },
+            kind: if beats.is_empty() { PulseKind::Tick } else { PulseKind::Beat },
             edge: "e1".into(),
             body: rmp_serde::to_vec_named(&records).unwrap().into(),
         }
@@ -203,15 +167,9 @@ mod tests {
         let mut presence = PresenceState::default();
         assert_eq!(presence.apply(&message(1, 0, &[node])).unwrap(), [node]);
         presence.apply(&message(2, 600, &[])).unwrap();
-        assert_eq!(
-            presence.silence_ms(node),
-            Some(GAP_MAX_MS),
-            "ten minutes of outage are no silence"
-        );
+        assert_eq!(presence.silence_ms(node), Some(GAP_MAX_MS), "ten minutes of outage are no silence");
         for second in 601..=718 {
-            presence
-                .apply(&message(second as u64, second, &[]))
-                .unwrap();
+            presence.apply(&message(second as u64, second, &[])).unwrap();
         }
         assert_eq!(presence.silent(120_500), [NodeId::from_parts(1, [1; 10])]);
         assert_eq!(presence.silent(120_501), []);

@@ -5,14 +5,14 @@ use domain::{Position, RolloutId, Slug};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Rollouts {
     by_id: HashMap<RolloutId, Rollout>,
     by_project: HashMap<Slug, ProjectRollouts>,
     live: BTreeSet<RolloutId>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct ProjectRollouts {
     /// By the position of the `created` fact.
     by_age: BTreeMap<Position, RolloutId>,
@@ -36,19 +36,13 @@ impl Rollouts {
         before: Option<Position>,
     ) -> impl Iterator<Item = (Position, &'a Rollout)> {
         let end = before.unwrap_or(Position(u64::MAX));
-        let rollouts = self
-            .by_project
-            .get(project)
-            .into_iter()
-            .flat_map(move |p| p.by_age.range(..end).rev());
+        let rollouts = self.by_project.get(project).into_iter().flat_map(move |p| p.by_age.range(..end).rev());
         rollouts.filter_map(|(position, id)| Some((*position, self.get(*id)?)))
     }
 
     /// What a creation in the project must expect.
     pub fn created_position(&self, project: &Slug) -> Position {
-        self.by_project
-            .get(project)
-            .map_or(Position::START, |rollouts| rollouts.created)
+        self.by_project.get(project).map_or(Position::START, |rollouts| rollouts.created)
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Position, &Rollout)> {
@@ -64,10 +58,7 @@ impl Rollouts {
         position: Position,
     ) {
         if let Event::Created(spec) = event {
-            self.insert(
-                position,
-                Rollout::created((org.clone(), project.clone(), id), spec, time, position),
-            );
+            self.insert(position, Rollout::created((org.clone(), project.clone(), id), spec, time, position));
             return;
         }
         if let Some(rollout) = self.by_id.get_mut(&id) {

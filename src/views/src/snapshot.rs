@@ -29,7 +29,7 @@ pub enum SnapshotError {
     Zstd(#[from] std::io::Error),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Rows {
     position: Position,
     orgs: Vec<Org>,
@@ -44,45 +44,39 @@ struct Rows {
     commands: Vec<(CommandId, Done)>,
 }
 
+/// The same on its way out, without a copy of the state.
+#[derive(Serialize)]
+struct RowsOf<'a> {
+    position: Position,
+    orgs: Vec<&'a Org>,
+    projects: Vec<&'a Project>,
+    api_keys: Vec<&'a ApiKey>,
+    nodes: Vec<&'a NodeRow>,
+    registered: Vec<(&'a Slug, Position)>,
+    bundles: Vec<(Position, &'a Bundle)>,
+    bundles_created: Vec<(&'a Slug, Position)>,
+    deployed: Vec<BundleId>,
+    rollouts: Vec<(Position, &'a Rollout)>,
+    commands: Vec<(&'a CommandId, &'a Done)>,
+}
+
 impl State {
+    /// Equal states give equal bytes.
     pub fn to_snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
-        let rows = Rows {
+        let rows = RowsOf {
             position: self.position,
-            orgs: self.orgs.orgs().cloned().collect(),
-            projects: self.orgs.projects().cloned().collect(),
-            api_keys: self.orgs.api_keys().cloned().collect(),
-            nodes: self.nodes.rows().cloned().collect(),
-            registered: self
-                .nodes
-                .registered_positions()
-                .map(|(slug, p)| (slug.clone(), p))
-                .collect(),
-            bundles: self
-                .bundles
-                .rows()
-                .map(|(p, bundle)| (p, bundle.clone()))
-                .collect(),
-            bundles_created: self
-                .bundles
-                .created_positions()
-                .map(|(slug, p)| (slug.clone(), p))
-                .collect(),
-            deployed: self.bundles.deployed().collect(),
-            rollouts: self
-                .rollouts
-                .rows()
-                .map(|(p, rollout)| (p, rollout.clone()))
-                .collect(),
-            commands: self
-                .commands
-                .rows()
-                .map(|(id, done)| (*id, done.clone()))
-                .collect(),
+            orgs: self.orgs.orgs().collect(),
+            projects: self.orgs.projects().collect(),
+            api_keys: self.orgs.api_keys().collect(),
+            nodes: sorted(self.nodes.rows(), |row| row.node.id),
+            registered: sorted(self.nodes.registered_positions(), |(slug, _)| *slug),
+            bundles: sorted(self.bundles.rows(), |(position, _)| *position),
+            bundles_created: sorted(self.bundles.created_positions(), |(slug, _)| *slug),
+            deployed: sorted(self.bundles.deployed(), |id| *id),
+            rollouts: sorted(self.rollouts.rows(), |(position, _)| *position),
+            commands: self.commands.rows().collect(),
         };
-        Ok(zstd::bulk::compress(
-            &rmp_serde::to_vec_named(&rows)?,
-            ZSTD_LEVEL,
-        )?)
+        Ok(zstd::bulk::compress(&rmp_serde::to_vec_named(&rows)?, ZSTD_LEVEL)?)
     }
 
     pub fn from_snapshot(bytes: &[u8]) -> Result<State, SnapshotError> {
@@ -90,48 +84,30 @@ impl State {
         let limited = std::io::Read::take(zstd::Decoder::new(bytes)?, UNPACKED_BYTES_MAX as u64);
         std::io::Read::read_to_end(&mut { limited }, &mut unpacked)?;
         let rows: Rows = rmp_serde::from_slice(&unpacked)?;
-        let mut state = State {
-            position: rows.position,
-            ..State::default()
-        };
-        rows.orgs
-            .into_iter()
-            .for_each(|org| state.orgs.insert_org(org));
-        rows.projects
-            .into_iter()
-            .for_each(|project| state.orgs.insert_project(project));
-        rows.api_keys
-            .into_iter()
-            .for_each(|key| state.orgs.insert_api_key(key));
-        rows.nodes
-            .into_iter()
-            .for_each(|row| state.nodes.insert(row));
-        rows.registered
-            .into_iter()
-            .for_each(|(slug, p)| state.nodes.set_registered_position(slug, p));
-        rows.bundles
-            .into_iter()
-            .for_each(|(p, bundle)| state.bundles.insert(p, bundle));
-        rows.bundles_created
-            .into_iter()
-            .for_each(|(slug, p)| state.bundles.set_created_position(slug, p));
-        rows.deployed
-            .into_iter()
-            .for_each(|id| state.bundles.set_deployed(id));
+        let mut state = State { position: rows.position, ..State::default() };
+        rows.orgs.into_iter().for_each(|org| state.orgs.insert_org(org));
+        rows.projects.into_iter().for_each(|project| state.orgs.insert_project(project));
+        rows.api_keys.into_iter().for_each(|key| state.orgs.insert_api_key(key));
+        rows.nodes.into_iter().for_each(|row| state.nodes.insert(row));
+        rows.registered.into_iter().for_each(|(slug, p)| state.nodes.set_registered_position(slug, p));
+        rows.bundles.into_iter().for_each(|(p, bundle)| state.bundles.insert(p, bundle));
+        rows.bundles_created.into_iter().for_each(|(slug, p)| state.bundles.set_created_position(slug, p));
+        rows.deployed.into_iter().for_each(|id| state.bundles.set_deployed(id));
         for (position, rollout) in rows.rollouts {
             if !rollout.state.is_terminal() {
-                let nodes = rollout
-                    .steps
-                    .iter()
-                    .flat_map(|step| step.node_ids.iter().copied())
-                    .collect();
+                let nodes = rollout.steps.iter().flat_map(|step| step.node_ids.iter().copied()).collect();
                 state.nodes.set_assigned(rollout.id, nodes);
             }
             state.rollouts.insert(position, rollout);
         }
-        rows.commands
-            .into_iter()
-            .for_each(|(id, done)| state.commands.insert(id, done));
+        rows.commands.into_iter().for_each(|(id, done)| state.commands.insert(id, done));
         Ok(state)
     }
+}
+
+/// Rows of a hash map in an order that does not depend on the process.
+fn sorted<T, K: Ord>(rows: impl Iterator<Item = T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut rows: Vec<T> = rows.collect();
+    rows.sort_unstable_by_key(key);
+    rows
 }

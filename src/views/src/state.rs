@@ -7,7 +7,7 @@ use crate::orgs::Orgs;
 use crate::rollouts::Rollouts;
 use domain::{Aggregate, Event, Position, Recorded};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct State {
     /// The newest fact that is in here.
     pub position: Position,
@@ -27,9 +27,7 @@ impl State {
         }
         let (time, position) = (fact.envelope.time, fact.position);
         match (&fact.aggregate, &fact.envelope.event) {
-            (Aggregate::Org(org), Event::Org(event)) => {
-                self.orgs.apply_org(org, event, time, position)
-            }
+            (Aggregate::Org(org), Event::Org(event)) => self.orgs.apply_org(org, event, time, position),
             (Aggregate::Project { org, project }, Event::Project(event)) => {
                 self.orgs.apply_project(org, project, event, time, position);
             }
@@ -40,12 +38,10 @@ impl State {
                 self.nodes.apply((org, project, *id), event, time, position);
             }
             (Aggregate::Bundle { org, project, id }, Event::Bundle(event)) => {
-                self.bundles
-                    .apply((org, project, *id), event, time, position);
+                self.bundles.apply((org, project, *id), event, time, position);
             }
             (Aggregate::Rollout { org, project, id }, Event::Rollout(event)) => {
-                self.rollouts
-                    .apply((org, project, *id), event, time, position);
+                self.rollouts.apply((org, project, *id), event, time, position);
                 self.nodes.apply_rollout(*id, event, time, position);
                 self.bundles.apply_rollout(event);
             }

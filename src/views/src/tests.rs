@@ -1,0 +1,7 @@
+//! The views over hand-made journals.
+
+mod assignments;
+mod follower;
+mod history;
+mod indexes;
+mod snapshots;
