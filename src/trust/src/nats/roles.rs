@@ -1,0 +1,104 @@
+//! What the users of an installation may do on NATS.
+//!
+//! Invariant: an empty list is nothing. NATS itself reads an absent list as everything; here the translation writes the
+//! denial. Nobody may publish on `fleet.>`: only the server does.
+
+use super::claims::{ResponseRule, SubjectRule, UserTemplate};
+
+/// In a subject of [`Permissions`]: the inbox prefix of the user that they are minted for.
+const INBOX: &str = "{inbox}";
+/// Subscriptions of one operator's connection: its inbox, the fleet's facts, and room for watching.
+const OPERATOR_SUBSCRIPTIONS_MAX: i64 = 64;
+const OPERATOR_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
+
+/// The rights of one user. `{inbox}` in a subject stands for [`inbox_prefix`] of that user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    pub publish: Vec<String>,
+    pub subscribe: Vec<String>,
+    /// The right to answer requests on their reply subjects.
+    pub responses: Option<Responses>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Responses {
+    /// Messages per request.
+    pub max: u32,
+    /// How long after the request.
+    pub ttl_ms: u32,
+}
+
+impl Permissions {
+    pub(super) fn publish_rule(&self, user: &str) -> SubjectRule {
+        rule(&self.publish, user)
+    }
+
+    pub(super) fn subscribe_rule(&self, user: &str) -> SubjectRule {
+        rule(&self.subscribe, user)
+    }
+
+    pub(super) fn response_rule(&self) -> Option<ResponseRule> {
+        let responses = self.responses?;
+        Some(ResponseRule { max: responses.max.into(), ttl_ns: i64::from(responses.ttl_ms) * 1_000_000 })
+    }
+}
+
+/// The prefix of the inboxes that a user asks its answers to: `_INBOX_<public key>`, without a dot at the end. Only that user
+/// may subscribe under it.
+pub fn inbox_prefix(public_key: &str) -> String {
+    format!("_INBOX_{public_key}")
+}
+
+/// The role of an operator: asks under its own name, reads the fleet's facts, finds services.
+pub fn operator_template() -> UserTemplate {
+    let publish = [
+        "pilothouse.admin.v1.{{subject()}}.>",
+        "$SRV.PING",
+        "$SRV.PING.>",
+        "$SRV.INFO",
+        "$SRV.INFO.>",
+        "$SRV.STATS",
+        "$SRV.STATS.>",
+    ];
+    let subscribe = ["_INBOX_{{subject()}}.>", "fleet.>"];
+    let allow = |subjects: &[&str]| SubjectRule { allow: subjects.iter().map(|&s| s.into()).collect(), deny: vec![] };
+    UserTemplate {
+        publish: allow(&publish),
+        subscribe: allow(&subscribe),
+        subs: OPERATOR_SUBSCRIPTIONS_MAX,
+        data: -1,
+        payload: OPERATOR_PAYLOAD_BYTES_MAX,
+    }
+}
+
+fn rule(subjects: &[String], user: &str) -> SubjectRule {
+    if subjects.is_empty() {
+        return SubjectRule { allow: vec![], deny: vec![">".into()] };
+    }
+    let inbox = inbox_prefix(user);
+    SubjectRule { allow: subjects.iter().map(|subject| subject.replace(INBOX, &inbox)).collect(), deny: vec![] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inbox_is_the_users_own() {
+        let permissions = Permissions { subscribe: vec!["{inbox}.>".into(), "a.b".into()], ..Permissions::default() };
+        assert_eq!(permissions.subscribe_rule("U1").allow, ["_INBOX_U1.>", "a.b"]);
+    }
+
+    #[test]
+    fn an_empty_list_is_nothing() {
+        let rule = Permissions::default().publish_rule("U1");
+        assert_eq!(rule, SubjectRule { allow: vec![], deny: vec![">".into()] });
+    }
+
+    #[test]
+    fn responses_last_as_long_as_said() {
+        let responses = Some(Responses { max: 1, ttl_ms: 1500 });
+        let permissions = Permissions { responses, ..Permissions::default() };
+        assert_eq!(permissions.response_rule(), Some(ResponseRule { max: 1, ttl_ns: 1_500_000_000 }));
+    }
+}
