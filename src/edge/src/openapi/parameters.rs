@@ -1,0 +1,81 @@
+//! Parameters of a route: those of its path, of its query, and the headers that are not credentials.
+
+use contract::{Access, Limiter, Operation, Page, Route};
+use serde_json::{Value, json};
+
+pub(super) fn of(route: &Route) -> Vec<Value> {
+    let mut all: Vec<Value> = path_names(route.path).map(path).collect();
+    match route.operation {
+        Some(Operation::NodeList) => {
+            all.extend(page());
+            all.push(word("status", "Only nodes with this status", &["online", "offline", "unknown"]));
+            all.push(json!({"name": "labels", "in": "query", "style": "deepObject", "explode": true,
+                "description": "Only nodes with these labels, as `labels[env]=production`",
+                "schema": {"type": "object", "additionalProperties": {"type": "string"}}}));
+        }
+        Some(Operation::BundleList) => {
+            all.extend(page());
+            let known = ["compiling", "compiled", "failed", "revoked"];
+            all.push(word("status", "Only bundles with this status", &known));
+        }
+        Some(Operation::RolloutList) => {
+            all.extend(page());
+            let known = ["running", "paused", "completed", "failed", "cancelled"];
+            all.push(word("state", "Only rollouts in this state", &known));
+        }
+        _ => {}
+    }
+    if route.operation.is_some() {
+        all.push(position("min_position", "query"));
+        all.push(position("X-Pilothouse-Position", "header"));
+    }
+    if route.access == Access::SignedUrl {
+        all.push(text("expires", "query", "Seconds since 1970, from the offer's URL", true));
+        all.push(text("signature", "query", "From the offer's URL", true));
+        all.push(text("Range", "header", "One range of bytes", false));
+        all.push(text("If-Range", "header", "The `ETag` that the range belongs to", false));
+    }
+    if route.is_mutation() && (route.operation.is_some() || route.limiter == Limiter::Registration) {
+        all.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "A repeat under the same key changes nothing and gets the first answer, less what is shown once",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255}}));
+    }
+    all
+}
+
+/// The names in braces, in order.
+pub(super) fn path_names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn path(name: &str) -> Value {
+    let what = match name {
+        "slug" => "Slug of the project, or of the org",
+        "digest" => "SHA-256 of the archive, hex",
+        _ => "Id of the resource; for nodes the name and for bundles the version will do where an operator asks",
+    };
+    text(name, "path", what, true)
+}
+
+fn text(name: &str, place: &str, what: &str, required: bool) -> Value {
+    json!({"name": name, "in": place, "required": required, "description": what, "schema": {"type": "string"}})
+}
+
+fn word(name: &str, what: &str, known: &[&str]) -> Value {
+    json!({"name": name, "in": "query", "required": false, "description": what,
+        "schema": {"type": "string", "enum": known}})
+}
+
+fn page() -> [Value; 2] {
+    let limit = json!({"type": "integer", "minimum": 1, "maximum": Page::LIMIT_MAX, "default": Page::LIMIT_DEFAULT});
+    [
+        json!({"name": "limit", "in": "query", "required": false, "description": "Entries per page", "schema": limit}),
+        text("after", "query", "`next` of the page before", false),
+    ]
+}
+
+fn position(name: &str, place: &str) -> Value {
+    json!({"name": name, "in": place, "required": false,
+        "description": "Answer only when this replica knows this position; 503 when it does not in time",
+        "schema": {"type": "integer", "minimum": 0}})
+}

@@ -1,0 +1,10 @@
+//! The edge over a control plane whose store is memory: in process where the router is meant, over sockets where the
+//! listeners are.
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod flow;
+mod hostile;
+mod limited;
+mod table;
+mod wire;
