@@ -1,0 +1,230 @@
+//! One replica's write side: the parts that it is made of, and how its background work starts.
+
+use crate::credentials::Credentials;
+use crate::execute::store_error;
+use crate::org_keys::OrgKeys;
+use crate::pulse::Beats;
+use crate::readiness::DurabilityContract;
+use crate::settings::ControlSettings;
+use crate::tokens::TokenCache;
+use crate::{credentials, pulse, reactors};
+use contract::ApiError;
+use domain::{NodeId, Position, Slug};
+use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, Telemetry};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use trust::MasterKey;
+use views::{FollowError, Presence, Views};
+
+/// What a replica is made of.
+pub struct Parts {
+    pub writer: Arc<dyn JournalWriter>,
+    pub reader: Arc<dyn JournalReader>,
+    pub records: Arc<dyn Records>,
+    pub blobs: Arc<dyn Blobs>,
+    pub pulse: Arc<dyn Pulse>,
+    pub telemetry: Arc<dyn Telemetry>,
+    pub snapshots: Arc<dyn Snapshots>,
+    pub views: Views,
+    pub master_key: MasterKey,
+    /// The org of those who come without one: the first operator, projects that operators create.
+    pub default_org: Slug,
+    /// Read from the server at start; none where the backend has no server.
+    pub durability: Option<DurabilityContract>,
+    pub settings: ControlSettings,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    presence: Presence,
+    credentials: Credentials,
+    org_keys: OrgKeys,
+    tokens: TokenCache,
+    beats: Beats,
+    download_key: [u8; 32],
+    compiling: Semaphore,
+    /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
+    naming: Mutex<()>,
+    /// When the newest catching-up began.
+    catching_up: Mutex<Option<Instant>>,
+    /// A heartbeat arrived that a rollout may wait for.
+    heard: Notify,
+    /// Set once the views hold everything that was stored before this replica began.
+    caught_up: OnceLock<()>,
+}
+
+impl Control {
+    pub fn new(parts: Parts) -> Control {
+        let beats = Beats::new(&parts.settings);
+        let org_keys = OrgKeys::default();
+        let download_key = parts.master_key.derive("download-url");
+        let compiling = Semaphore::new(parts.settings.compile_concurrency.max(1));
+        Control(Arc::new(Inner {
+            parts,
+            presence: Presence::default(),
+            credentials: Credentials::default(),
+            org_keys,
+            tokens: TokenCache::default(),
+            beats,
+            download_key,
+            compiling,
+            naming: Mutex::new(()),
+            catching_up: Mutex::new(None),
+            heard: Notify::new(),
+            caught_up: OnceLock::new(),
+        }))
+    }
+
+    /// Runs all background work of this replica. Returns only when the journal holds something that this version cannot
+    /// understand; dropping the future stops everything.
+    pub async fn run(&self) -> FollowError {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(pulse::write_beats(self.clone()));
+        tasks.spawn(pulse::write_ticks(self.clone()));
+        tasks.spawn(credentials::follow(self.clone()));
+        tasks.spawn(reactors::liveness::follow_pulse(self.clone()));
+        tasks.spawn(reactors::liveness::follow_facts(self.clone()));
+        tasks.spawn(reactors::rollout::run(self.clone()));
+        tasks.spawn(reactors::compile::run(self.clone()));
+        tasks.spawn(reactors::orphans::run(self.clone()));
+        let parts = &self.0.parts;
+        let every = parts.settings.snapshot_every_facts;
+        let followed = parts.views.follow(parts.reader.clone(), parts.snapshots.clone(), every);
+        tokio::select! {
+            error = followed => error,
+            Some(ended) = tasks.join_next() => {
+                tracing::error!(?ended, "background work ended");
+                FollowError::Ended
+            }
+        }
+    }
+
+    /// Writes a snapshot, for a clean stop.
+    pub async fn save_snapshot(&self) {
+        self.views().save(self.0.parts.snapshots.as_ref()).await;
+    }
+
+    pub fn position(&self) -> Position {
+        self.views().position()
+    }
+
+    pub fn default_org(&self) -> &Slug {
+        &self.0.parts.default_org
+    }
+
+    pub fn settings(&self) -> &ControlSettings {
+        &self.0.parts.settings
+    }
+
+    pub fn views(&self) -> &Views {
+        &self.0.parts.views
+    }
+
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.0.presence
+    }
+
+    pub(crate) fn writer(&self) -> &dyn JournalWriter {
+        self.0.parts.writer.as_ref()
+    }
+
+    pub(crate) fn reader(&self) -> &dyn JournalReader {
+        self.0.parts.reader.as_ref()
+    }
+
+    pub(crate) fn records(&self) -> &dyn Records {
+        self.0.parts.records.as_ref()
+    }
+
+    pub(crate) fn blobs(&self) -> &dyn Blobs {
+        self.0.parts.blobs.as_ref()
+    }
+
+    pub(crate) fn pulse(&self) -> &dyn Pulse {
+        self.0.parts.pulse.as_ref()
+    }
+
+    pub(crate) fn telemetry(&self) -> &dyn Telemetry {
+        self.0.parts.telemetry.as_ref()
+    }
+
+    pub(crate) fn master_key(&self) -> &MasterKey {
+        &self.0.parts.master_key
+    }
+
+    pub(crate) fn durability(&self) -> Option<&DurabilityContract> {
+        self.0.parts.durability.as_ref()
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.0.credentials
+    }
+
+    pub(crate) fn org_keys(&self) -> &OrgKeys {
+        &self.0.org_keys
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenCache {
+        &self.0.tokens
+    }
+
+    pub(crate) fn beats(&self) -> &Beats {
+        &self.0.beats
+    }
+
+    pub(crate) fn download_key(&self) -> &[u8; 32] {
+        &self.0.download_key
+    }
+
+    pub(crate) fn compiling(&self) -> &Semaphore {
+        &self.0.compiling
+    }
+
+    pub(crate) fn naming(&self) -> &Mutex<()> {
+        &self.0.naming
+    }
+
+    pub(crate) fn heard(&self) -> &Notify {
+        &self.0.heard
+    }
+
+    /// Whether this replica may judge: its views hold all that was stored before it began.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.0.caught_up.get().is_some()
+    }
+
+    pub(crate) fn set_caught_up(&self) {
+        // Set twice means the same thing.
+        let _ = self.0.caught_up.set(());
+    }
+
+    /// Brings the views to the journal's end, so that what another replica has just stored is known here. Callers that come
+    /// together share one question to the store.
+    pub(crate) async fn catch_up(&self) -> Result<(), ApiError> {
+        let called = Instant::now();
+        let mut began = self.0.catching_up.lock().await;
+        if began.is_some_and(|began| began > called) {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let last = self.reader().last_position().await.map_err(store_error)?;
+        self.wait_for(last).await?;
+        *began = Some(asked);
+        Ok(())
+    }
+
+    /// Whether the views know the node, after catching up when they do not.
+    pub(crate) async fn knows_node(&self, id: NodeId) -> Result<bool, ApiError> {
+        if self.views().read().nodes.get(id).is_some() {
+            return Ok(true);
+        }
+        self.catch_up().await?;
+        Ok(self.views().read().nodes.get(id).is_some())
+    }
+}

@@ -1,0 +1,228 @@
+//! Hashes of node keys and API keys: records of the `credentials` bucket, mirrored in memory so that a heartbeat costs no
+//! read. What the mirror does not know is asked of the bucket's leader, so a node registered on one replica is known on all.
+//!
+//! A secret is 256 random bits and only its SHA-256 is kept; looking that hash up in a map tells a guesser nothing.
+
+use crate::control::Control;
+use crate::execute::{now, store_error};
+use contract::ApiError;
+use domain::{ApiKeyId, NodeId};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use journal::{Bucket, Record, RecordChange, StoreError};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) type SecretHash = [u8; 32];
+
+/// `node.<node id>`
+#[derive(Serialize, Deserialize)]
+struct NodeKey {
+    hash: SecretHash,
+    created_at: Timestamp,
+}
+
+/// `api_key.<SHA-256 of the key, hex>`
+#[derive(Serialize, Deserialize)]
+struct ApiKey {
+    id: String,
+    created_at: Timestamp,
+}
+
+#[derive(Default)]
+pub(crate) struct Credentials(RwLock<Mirror>);
+
+#[derive(Default)]
+struct Mirror {
+    nodes: HashMap<NodeId, (SecretHash, Timestamp)>,
+    node_by_hash: HashMap<SecretHash, NodeId>,
+    api_keys: HashMap<SecretHash, (ApiKeyId, Timestamp)>,
+    caught_up: bool,
+}
+
+impl Credentials {
+    pub fn is_caught_up(&self) -> bool {
+        self.read().caught_up
+    }
+
+    /// Records older than `before` whose owner `is_known` denies.
+    pub fn orphans(
+        &self,
+        before: Timestamp,
+        node_known: impl Fn(NodeId) -> bool,
+        key_known: impl Fn(ApiKeyId) -> bool,
+    ) -> Vec<String> {
+        let mirror = self.read();
+        let nodes = mirror.nodes.iter().filter(|(id, (_, at))| *at < before && !node_known(**id));
+        let keys = mirror.api_keys.iter().filter(|(_, (id, at))| *at < before && !key_known(*id));
+        nodes.map(|(id, _)| node_record(*id)).chain(keys.map(|(hash, _)| api_key_record(hash))).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Mirror> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Mirror> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mirror {
+    fn put(&mut self, key: &str, value: &[u8]) {
+        let known = match key.split_once('.') {
+            Some(("node", id)) => self.put_node(id, value),
+            Some(("api_key", hash)) => self.put_api_key(hash, value),
+            _ => None,
+        };
+        if known.is_none() {
+            tracing::error!(key, "a record of the credentials bucket cannot be read");
+        }
+    }
+
+    fn put_node(&mut self, id: &str, value: &[u8]) -> Option<()> {
+        let (id, record): (NodeId, NodeKey) = (id.parse().ok()?, rmp_serde::from_slice(value).ok()?);
+        if let Some((old, _)) = self.nodes.insert(id, (record.hash, record.created_at)) {
+            self.node_by_hash.remove(&old);
+        }
+        self.node_by_hash.insert(record.hash, id);
+        Some(())
+    }
+
+    fn put_api_key(&mut self, hash: &str, value: &[u8]) -> Option<()> {
+        let bytes = data_encoding::HEXLOWER.decode(hash.as_bytes()).ok()?;
+        let record: ApiKey = rmp_serde::from_slice(value).ok()?;
+        self.api_keys.insert(bytes.try_into().ok()?, (record.id.parse().ok()?, record.created_at));
+        Some(())
+    }
+
+    fn remove(&mut self, key: &str) {
+        match key.split_once('.') {
+            Some(("node", id)) => {
+                if let Ok(id) = id.parse()
+                    && let Some((hash, _)) = self.nodes.remove(&id)
+                {
+                    self.node_by_hash.remove(&hash);
+                }
+            }
+            Some(("api_key", hash)) => {
+                let bytes = data_encoding::HEXLOWER.decode(hash.as_bytes()).ok();
+                if let Some(hash) = bytes.and_then(|bytes| SecretHash::try_from(bytes).ok()) {
+                    self.api_keys.remove(&hash);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whose key was shown on the path of node `wanted`.
+pub(crate) enum KeyOwner {
+    Wanted,
+    AnotherNode,
+    Nobody,
+}
+
+impl Control {
+    pub(crate) async fn owner_of_node_key(&self, wanted: NodeId, key: &str) -> Result<KeyOwner, ApiError> {
+        let hash = trust::secret_hash(key);
+        {
+            let mirror = self.credentials().read();
+            if mirror.nodes.get(&wanted).is_some_and(|(known, _)| trust::same_bytes(known, &hash)) {
+                return Ok(KeyOwner::Wanted);
+            }
+            if mirror.node_by_hash.contains_key(&hash) {
+                return Ok(KeyOwner::AnotherNode);
+            }
+        }
+        let name = node_record(wanted);
+        let Some(record) = self.records().get(Bucket::Credentials, &name).await.map_err(store_error)? else {
+            return Ok(KeyOwner::Nobody);
+        };
+        self.credentials().write().put(&record.key, &record.value);
+        let mirror = self.credentials().read();
+        let same = mirror.nodes.get(&wanted).is_some_and(|(known, _)| trust::same_bytes(known, &hash));
+        Ok(if same { KeyOwner::Wanted } else { KeyOwner::Nobody })
+    }
+
+    pub(crate) async fn owner_of_api_key(&self, key: &str) -> Result<Option<ApiKeyId>, ApiError> {
+        let hash = trust::secret_hash(key);
+        if let Some((id, _)) = self.credentials().read().api_keys.get(&hash) {
+            return Ok(Some(*id));
+        }
+        let name = api_key_record(&hash);
+        let Some(record) = self.records().get(Bucket::Credentials, &name).await.map_err(store_error)? else {
+            return Ok(None);
+        };
+        self.credentials().write().put(&record.key, &record.value);
+        Ok(self.credentials().read().api_keys.get(&hash).map(|(id, _)| *id))
+    }
+
+    pub(crate) async fn keep_node_key(&self, id: NodeId, hash: SecretHash) -> Result<(), ApiError> {
+        let record = NodeKey { hash, created_at: now() };
+        self.keep_credential(node_record(id), rmp_serde::to_vec_named(&record)).await
+    }
+
+    pub(crate) async fn keep_api_key(&self, id: ApiKeyId, hash: SecretHash) -> Result<(), ApiError> {
+        let record = ApiKey { id: id.to_string(), created_at: now() };
+        self.keep_credential(api_key_record(&hash), rmp_serde::to_vec_named(&record)).await
+    }
+
+    async fn keep_credential(
+        &self,
+        key: String,
+        value: Result<Vec<u8>, rmp_serde::encode::Error>,
+    ) -> Result<(), ApiError> {
+        let value = value.map_err(|e| store_error(StoreError::Corrupt(e.to_string())))?;
+        self.records().create(Bucket::Credentials, &key, value.clone().into()).await.map_err(store_error)?;
+        self.credentials().write().put(&key, &value);
+        Ok(())
+    }
+
+    pub(crate) async fn drop_node_key(&self, id: NodeId) {
+        self.drop_credential(node_record(id)).await;
+    }
+
+    pub(crate) async fn drop_api_key_hash(&self, hash: &SecretHash) {
+        self.drop_credential(api_key_record(hash)).await;
+    }
+
+    pub(crate) async fn drop_api_key(&self, id: ApiKeyId) {
+        let hash = {
+            let mirror = self.credentials().read();
+            mirror.api_keys.iter().find(|(_, (known, _))| *known == id).map(|(hash, _)| *hash)
+        };
+        if let Some(hash) = hash {
+            self.drop_api_key_hash(&hash).await;
+        }
+    }
+
+    /// A failure leaves an orphan that opens nothing, because the fact decides; the sweep collects it.
+    pub(crate) async fn drop_credential(&self, key: String) {
+        if let Err(e) = self.records().remove(Bucket::Credentials, &key).await {
+            tracing::warn!(key, error = &e as &dyn std::error::Error, "credential record not removed yet");
+        }
+        self.credentials().write().remove(&key);
+    }
+}
+
+/// Keeps the mirror up to date for as long as the replica runs.
+pub(crate) async fn follow(control: Control) {
+    let mut changes = control.records().watch(Bucket::Credentials);
+    while let Some(change) = changes.next().await {
+        let mut mirror = control.credentials().write();
+        match change {
+            RecordChange::Put(Record { key, value, .. }) => mirror.put(&key, &value),
+            RecordChange::Removed { key, .. } => mirror.remove(&key),
+            RecordChange::CaughtUp => mirror.caught_up = true,
+        }
+    }
+}
+
+fn node_record(id: NodeId) -> String {
+    format!("node.{id}")
+}
+
+fn api_key_record(hash: &SecretHash) -> String {
+    format!("api_key.{}", data_encoding::HEXLOWER.encode(hash))
+}

@@ -1,0 +1,29 @@
+//! The write side: every wish becomes a decision of `domain`, and every decision a fact with an expected position.
+//!
+//! One door for operators ([`Control::perform`], used by REST and by the admin service over NATS alike) and one method per
+//! route of the node API. What happens on its own (rollouts, liveness, compiling) lives in `reactors`.
+//!
+//! Absent on purpose: HTTP, and any other way to append than [`execute`].
+
+pub mod admin;
+mod bootstrap;
+mod caller;
+mod control;
+mod credentials;
+mod download;
+mod execute;
+mod nodes;
+mod operations;
+mod org_keys;
+mod pulse;
+mod reactors;
+mod readiness;
+mod settings;
+mod tokens;
+
+pub use bootstrap::{Bootstrap, BootstrapError};
+pub use caller::{Caller, Grants, NodeCredential, NodeIdentity};
+pub use control::{Control, Parts};
+pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
+pub use readiness::DurabilityContract;
+pub use settings::ControlSettings;

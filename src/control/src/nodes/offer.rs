@@ -1,0 +1,91 @@
+//! What a node should run: the newest assignment, signed anew at every question with a fresh expiry.
+
+use crate::caller::NodeIdentity;
+use crate::control::Control;
+use crate::execute::now;
+use crate::org_keys::no_signing_key;
+use contract::{ApiError, LatestBundle, NoUpdate, Offer};
+use domain::org::KeyUse;
+use domain::rollout;
+use jiff::SignedDuration;
+use trust::{Assignment, Counter};
+use views::{NodeRow, State};
+
+/// The installation's epoch: it is raised by an operator's statement when a backup is restored.
+const EPOCH: u64 = 0;
+
+/// An assignment that the node has not taken, as the views tell it.
+struct Due {
+    bundle_id: String,
+    version: String,
+    digest: String,
+    size_bytes: u64,
+    signature: String,
+    key_id: String,
+    position: u64,
+    previous_digest: Option<String>,
+}
+
+impl Control {
+    /// `GET /api/v1/nodes/{id}/bundles/latest`
+    pub async fn latest_bundle(&self, node: &NodeIdentity, base_url: &str) -> Result<LatestBundle, ApiError> {
+        let due = {
+            let state = self.views().read();
+            state.nodes.row(node.id).and_then(|row| due(&state, row))
+        };
+        let poll_after_s = self.settings().poll_interval_s;
+        let Some(due) = due else {
+            return Ok(LatestBundle::NoUpdate(NoUpdate { no_update: true, poll_after_s }));
+        };
+        let key = self.active_key(&node.org, KeyUse::Bundle).await?.ok_or_else(no_signing_key)?;
+        let issued_at = now();
+        let lifetime = SignedDuration::from_secs(i64::from(self.settings().assignment_ttl_s));
+        let assignment = Assignment {
+            org: node.org.to_string(),
+            project: node.project.to_string(),
+            node_id: node.id.to_string(),
+            bundle_id: due.bundle_id.clone(),
+            digest: due.digest.clone(),
+            counter: Counter { epoch: EPOCH, position: due.position },
+            issued_at,
+            expires_at: issued_at.saturating_add(lifetime).unwrap_or(issued_at),
+            previous_digest: due.previous_digest,
+        };
+        let signed = trust::sign_assignment(&key.key, &key.id, &assignment);
+        Ok(LatestBundle::Offer(Box::new(Offer {
+            bundle_id: due.bundle_id,
+            version: due.version,
+            checksum: format!("sha256:{}", due.digest),
+            size_bytes: due.size_bytes,
+            download_url: self.download_url(base_url, &due.digest),
+            poll_after_s,
+            signature: due.signature,
+            key_id: due.key_id,
+            assignment: serde_json::to_value(signed).unwrap_or_default(),
+        })))
+    }
+}
+
+/// None: nothing assigned, taken already, found not to work, revoked, or held back by a paused rollout.
+fn due(state: &State, row: &NodeRow) -> Option<Due> {
+    let desired = row.desired.as_ref()?;
+    let node = &row.node;
+    let failed = node.failure.as_ref().is_some_and(|f| f.bundle == desired.bundle && f.position > desired.position);
+    let held = state.rollouts.get(desired.rollout).is_some_and(|r| matches!(r.state, rollout::State::Paused { .. }));
+    if node.active_bundle == Some(desired.bundle) || failed || held {
+        return None;
+    }
+    let bundle = state.bundles.get(desired.bundle)?;
+    let compiled = bundle.deployable()?;
+    let previous = node.active_bundle.and_then(|id| state.bundles.get(id));
+    Some(Due {
+        bundle_id: bundle.id.to_string(),
+        version: bundle.version.to_string(),
+        digest: compiled.digest.to_string(),
+        size_bytes: compiled.size_bytes,
+        signature: compiled.signature.clone(),
+        key_id: compiled.key_id.clone(),
+        position: desired.position.0,
+        previous_digest: previous.and_then(|b| b.archive()).map(|a| a.digest.to_string()),
+    })
+}

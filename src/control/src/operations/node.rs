@@ -1,0 +1,117 @@
+//! `node list|stats|show|delete`
+
+use super::{Call, Place};
+use crate::execute::{Decision, Fact};
+use contract::{Answer, ApiError, FieldErrors, NodeBody, NodeStats, Page};
+use domain::node::{self, Command, Status};
+use domain::{Aggregate, Labels, NodeId, NodeName};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use views::{NodeFilter, NodeRow, PresenceState, State};
+
+impl Call<'_> {
+    pub(super) fn list_nodes(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        let filter = filter(&self.request.query)?;
+        let page = Page::from_query(&self.request.query)?;
+        let after = page.after.as_deref().map(str::parse::<NodeName>).transpose();
+        let after = after.map_err(|_| ApiError::field("after", "must be what an earlier page gave as next"))?;
+        self.read(|state| {
+            let presence = self.control.presence().read();
+            let (rows, total) = state.nodes.page(&place.project, &filter, after.as_ref(), page.limit);
+            let nodes: Vec<NodeBody> = rows.iter().map(|row| body(row, &presence)).collect();
+            let next = (nodes.len() == page.limit).then(|| nodes.last().map(|node| node.name.clone())).flatten();
+            Ok(json!({"nodes": nodes, "total": total, "next": next}))
+        })
+    }
+
+    pub(super) fn count_nodes(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        self.read(|state| {
+            let counts = state.nodes.count(&place.project);
+            let of = |status| counts.get(&status).copied().unwrap_or(0);
+            let stats = NodeStats {
+                total: counts.values().sum(),
+                online: of(Status::Online),
+                offline: of(Status::Offline),
+                unknown: of(Status::Unknown),
+                by_status: Status::ALL.iter().map(|status| (status.as_str().to_owned(), of(*status))).collect(),
+            };
+            Ok(json!(stats))
+        })
+    }
+
+    pub(super) fn show_node(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        self.read(|state| {
+            let presence = self.control.presence().read();
+            let row = find(state, &place, self.id()).ok_or_else(not_found)?;
+            Ok(json!({"node": body(row, &presence)}))
+        })
+    }
+
+    pub(super) async fn delete_node(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        let decide = |state: &State| {
+            let node = &find(state, &place, self.id()).ok_or_else(not_found)?.node;
+            let aggregate = Aggregate::Node { org: node.org.clone(), project: node.project.clone(), id: node.id };
+            Ok(match node::decide(node, Command::Delete) {
+                Some(event) => {
+                    let fact = Fact::next(aggregate.clone(), node.position, domain::Event::Node(event));
+                    Decision::Append(Box::new(fact), aggregate)
+                }
+                None => Decision::Nothing(aggregate),
+            })
+        };
+        let answer = self.mutate(decide, |_, aggregate, _| Some(json!({"id": aggregate.id()}))).await?;
+        if let Some(id) = answer.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok()) {
+            self.control.drop_node_key(id).await;
+        }
+        Ok(answer)
+    }
+}
+
+fn not_found() -> ApiError {
+    ApiError::not_found("Node")
+}
+
+/// By id, or by name: a name is as unique within the project, and people type names.
+fn find<'a>(state: &'a State, place: &Place, id_or_name: &str) -> Option<&'a NodeRow> {
+    if let Ok(id) = id_or_name.parse::<NodeId>() {
+        return state.nodes.row(id).filter(|row| row.node.project == place.project && row.node.org == place.org);
+    }
+    let name: NodeName = id_or_name.parse().ok()?;
+    state.nodes.named(&place.project, &name).and_then(|node| state.nodes.row(node.id))
+}
+
+fn body(row: &NodeRow, presence: &PresenceState) -> NodeBody {
+    let mut body = NodeBody::of(&row.node);
+    body.expected_bundle_id = row.desired.as_ref().map(|desired| desired.bundle.to_string());
+    if let Some(seen) = presence.seen(row.node.id) {
+        body.last_seen_at = seen.at.max(body.last_seen_at);
+        body.health = seen.health.as_deref().and_then(object);
+        body.metrics = seen.metrics.as_deref().and_then(object);
+    }
+    body
+}
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    serde_json::from_str(text).ok()
+}
+
+/// `status=online`, `labels[env]=production`
+fn filter(query: &BTreeMap<String, String>) -> Result<NodeFilter, FieldErrors> {
+    let status = match query.get("status").map(String::as_str) {
+        None => None,
+        Some(text) => {
+            let known = Status::ALL.into_iter().find(|status| status.as_str() == text);
+            let wrong = || FieldErrors::one("status", "is invalid; must be one of: online, offline, unknown");
+            Some(known.ok_or_else(wrong)?)
+        }
+    };
+    let label = |key: &str| Some(key.strip_prefix("labels[")?.strip_suffix(']')?.to_owned());
+    let wanted = query.iter().filter_map(|(key, value)| Some((label(key)?, value.clone())));
+    let labels = Labels::try_from(wanted.collect::<BTreeMap<_, _>>());
+    let labels = labels.map_err(|e| FieldErrors::one("labels", e.to_string()))?;
+    Ok(NodeFilter { status, labels })
+}

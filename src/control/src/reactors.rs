@@ -1,0 +1,7 @@
+//! What happens on its own. A reactor wakes, looks at the views and acts; it does not trust what woke it. Every action lands
+//! through an expected position, so that doing it twice, or on two replicas at once, is harmless.
+
+pub(crate) mod compile;
+pub(crate) mod liveness;
+pub(crate) mod orphans;
+pub(crate) mod rollout;

@@ -1,0 +1,140 @@
+//! Presence: reads `PULSE`, remembers who was heard, and makes the fact when a node was silent for too long.
+//!
+//! Silence is counted by [`views::PresenceState`] in the stream's own time and only across ticks. A replica judges only after
+//! it has read everything that was there when it began.
+
+use crate::control::Control;
+use crate::execute::{Decision, Fact, Meta, now};
+use crate::nodes::aggregate;
+use contract::ApiError;
+use domain::node::{self, Command, Status};
+use domain::{Event, NodeId};
+use futures_util::StreamExt;
+use journal::{PulseKind, PulseMessage};
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use views::State;
+
+/// How many nodes are marked in one go; the rest at the next tick.
+const MARKED_AT_ONCE_MAX: usize = 256;
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Follows the heartbeat stream for as long as the replica runs.
+pub(crate) async fn follow_pulse(control: Control) {
+    let target = begin(&control).await;
+    let mut messages = control.pulse().follow();
+    let mut judging = false;
+    while let Some(message) = messages.next().await {
+        take(&control, &message);
+        if !judging && control.presence().read().sequence() >= target {
+            expect_all(&control);
+            judging = true;
+        }
+        if judging && message.kind == PulseKind::Tick {
+            mark_silent(&control).await;
+        }
+    }
+}
+
+/// Waits until the views hold what was stored before now; returns the sequence up to which `PULSE` is history.
+async fn begin(control: &Control) -> u64 {
+    loop {
+        let caught_up = control.catch_up().await;
+        match (caught_up, control.pulse().last_sequence().await) {
+            (Ok(()), Ok(sequence)) => {
+                control.set_caught_up();
+                return sequence;
+            }
+            (Err(e), _) => tracing::warn!(error = &e as &dyn std::error::Error, "waiting for the journal"),
+            (_, Err(e)) => tracing::warn!(error = &e as &dyn std::error::Error, "waiting for the heartbeat stream"),
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}
+
+fn take(control: &Control, message: &PulseMessage) {
+    let heard = control.presence().write().apply(message);
+    match heard {
+        Ok(heard) if heard.is_empty() => {}
+        Ok(_) => {
+            if control.views().read().rollouts.live().next().is_some() {
+                control.heard().notify_one();
+            }
+        }
+        Err(e) => tracing::error!(error = &e as &dyn std::error::Error, "a heartbeat batch cannot be read"),
+    }
+}
+
+/// Every node that is not known to be offline is waited for from now on, unless it was heard already.
+fn expect_all(control: &Control) {
+    let state = control.views().read();
+    let mut presence = control.presence().write();
+    for row in state.nodes.rows().filter(|row| row.node.status != Status::Offline) {
+        presence.expect(row.node.id);
+    }
+}
+
+async fn mark_silent(control: &Control) {
+    let silence_ms = u64::from(control.settings().offline_after_s) * 1000;
+    let silent = control.presence().read().silent(silence_ms);
+    for id in silent.into_iter().take(MARKED_AT_ONCE_MAX) {
+        match mark(control, id, silence_ms).await {
+            Ok(true) => control.presence().write().settle(id),
+            Ok(false) => control.presence().write().forget(id),
+            Err(e) => tracing::warn!(node = %id, error = &e as &dyn std::error::Error, "offline not stored yet"),
+        }
+    }
+}
+
+/// False when the node is gone.
+async fn mark(control: &Control, id: NodeId, silence_ms: u64) -> Result<bool, ApiError> {
+    let position = control.views().read().nodes.get(id).map(|node| node.position);
+    let Some(position) = position else { return Ok(false) };
+    let meta = Meta::system(&["offline", &id.to_string(), &position.to_string()]);
+    let decide = |state: &State| {
+        let Some(node) = state.nodes.get(id) else { return Ok(Decision::Nothing(false)) };
+        let last_seen_at = {
+            let presence = control.presence().read();
+            if presence.silence_ms(id).is_some_and(|silent| silent < silence_ms) {
+                return Ok(Decision::Nothing(true));
+            }
+            presence.seen(id).and_then(|seen| seen.at)
+        };
+        Ok(match node::decide(node, Command::MarkOffline { last_seen_at }) {
+            Some(event) => {
+                tracing::info!(node = %id, "node is offline");
+                Decision::Append(Box::new(Fact::next(aggregate(node), node.position, Event::Node(event))), true)
+            }
+            None => Decision::Nothing(true),
+        })
+    };
+    Ok(control.commit(&meta, decide).await?.value)
+}
+
+/// Starts to wait for new nodes, and stops for those that are deleted or were found offline by another replica.
+pub(crate) async fn follow_facts(control: Control) {
+    let mut facts = control.views().listen();
+    loop {
+        match facts.recv().await {
+            Ok(fact) => {
+                let domain::Aggregate::Node { id, .. } = fact.aggregate else { continue };
+                let Event::Node(event) = &fact.envelope.event else { continue };
+                let mut presence = control.presence().write();
+                match event {
+                    node::Event::Registered(_) => presence.expect(id),
+                    node::Event::Deleted(_) => presence.forget(id),
+                    node::Event::Offline(_) => presence.settle(id),
+                    node::Event::Online(_)
+                    | node::Event::BundleSwitched(_)
+                    | node::Event::Changed(_)
+                    | node::Event::ActivationFailed(_) => {}
+                }
+            }
+            Err(RecvError::Lagged(missed)) => {
+                tracing::debug!(missed, at = %now(), "looking at all nodes instead");
+                expect_all(&control);
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

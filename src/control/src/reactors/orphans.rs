@@ -1,0 +1,33 @@
+//! Sweeps credential records whose fact never came, or whose owner was deleted while the store was away. They open nothing,
+//! because the fact decides; they only take up room.
+
+use crate::control::Control;
+use crate::execute::now;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+/// A command ends long before this; an older record without a fact will never get one.
+const AGE_MIN: SignedDuration = SignedDuration::from_mins(30);
+
+pub(crate) async fn run(control: Control) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        if control.credentials().is_caught_up() && control.catch_up().await.is_ok() {
+            sweep(&control).await;
+        }
+    }
+}
+
+async fn sweep(control: &Control) {
+    let before = now().saturating_sub(AGE_MIN).unwrap_or(Timestamp::MIN);
+    let orphans = {
+        let state = control.views().read();
+        let live = |id| state.orgs.api_key(id).is_some_and(|key| key.revoked_at.is_none());
+        control.credentials().orphans(before, |id| state.nodes.get(id).is_some(), live)
+    };
+    for key in orphans {
+        tracing::info!(key = key.split('.').next(), "credential without an owner removed");
+        control.drop_credential(key).await;
+    }
+}
