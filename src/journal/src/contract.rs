@@ -105,7 +105,10 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordChange {
     Put(Record),
-    Removed { key: String, revision: u64 },
+    Removed {
+        key: String,
+        revision: u64,
+    },
     /// All that was there when the watch began has been delivered (once per watch).
     CaughtUp,
 }
@@ -187,4 +190,41 @@ pub trait Snapshots: Send + Sync {
     fn save(&self, view: &str, position: Position, bytes: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
     /// The newest snapshot that is whole, or none. A damaged one counts as none.
     fn newest(&self, view: &str) -> BoxFuture<'_, Result<Option<(Position, Bytes)>, StoreError>>;
+}
+
+impl Bucket {
+    pub const ALL: [Bucket; 3] = [Bucket::Credentials, Bucket::Secrets, Bucket::Pointers];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Bucket::Credentials => "credentials",
+            Bucket::Secrets => "secrets",
+            Bucket::Pointers => "pointers",
+        }
+    }
+
+    /// Refuses what is not `[A-Za-z0-9_-]+` tokens joined by dots.
+    pub(crate) fn check(self, key: &str) -> Result<(), StoreError> {
+        let is_token = |token: &str| {
+            !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        };
+        match key.split('.').all(is_token) {
+            true => Ok(()),
+            false => Err(StoreError::TooLarge(format!("{key:?} is not a key of {}", self.name()))),
+        }
+    }
+}
+
+impl PulseKind {
+    /// As it stands in subjects.
+    pub fn token(self) -> &'static str {
+        match self {
+            PulseKind::Beat => "beat",
+            PulseKind::Tick => "tick",
+        }
+    }
+
+    pub fn from_token(token: &str) -> Option<PulseKind> {
+        [PulseKind::Beat, PulseKind::Tick].into_iter().find(|kind| kind.token() == token)
+    }
 }
