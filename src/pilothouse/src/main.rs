@@ -1,0 +1,59 @@
+//! `pilothouse`: the one operator binary. Roles of a server (`dev`, `serve`, `init`), the benchmark, and every admin verb.
+
+mod dev;
+mod init;
+mod logging;
+mod replica;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "pilothouse", version, about = "The control plane for a fleet of reverse proxies")]
+struct Arguments {
+    #[command(flatten)]
+    globals: cli::Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run everything on this machine: a private nats-server, the control plane, org `default` and project `demo`
+    Dev(dev::Arguments),
+    /// Run one replica of the control plane against an existing NATS
+    Serve(serve::Arguments),
+    /// Create the keys, credentials and certificates of a new installation
+    Init(init::Arguments),
+    /// Measure this machine: each figure as a ratio to a bare baseline in the same run
+    Bench(sim::Arguments),
+    /// Becomes nats-server and ends with its parent
+    #[command(hide = true)]
+    NatsChild {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    #[command(flatten)]
+    Admin(cli::Command),
+}
+
+fn main() -> ExitCode {
+    let Arguments { globals, verb } = Arguments::parse();
+    let result = match verb {
+        Verb::Dev(arguments) => dev::run(arguments),
+        Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Init(arguments) => init::run(&arguments),
+        Verb::Bench(arguments) => sim::run(arguments),
+        Verb::NatsChild { arguments } => Err(runtime::exec_bound_to_parent(arguments.into_iter()).into()),
+        Verb::Admin(command) => return cli::run(command, globals),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pilothouse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Facts per second through `append`, beside raw publishes of the same size into a stream with the same storage, sync and
+//! in-flight count; then the replay row over the facts that this left behind.
+
+use super::{Output, Row, replay};
+use anyhow::{Context, Result, bail};
+use async_nats::jetstream;
+use async_nats::jetstream::stream::StorageType;
+use bytes::Bytes;
+use domain::node::{Event as NodeEvent, Registered};
+use domain::{Actor, Aggregate, CommandId, Envelope, Event, NodeId, Position, Slug};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use journal::{Append, Guard, JetStream, JournalWriter, Outcome};
+use runtime::{DataDir, Launcher, NatsBinary, NatsConfig, NatsProcess, SyncInterval};
+use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub struct Options {
+    /// Facts, and raw publishes, per measurement
+    #[arg(long, default_value_t = 20_000)]
+    facts: usize,
+    /// How many are on their way at once
+    #[arg(long, default_value_t = 256)]
+    in_flight: usize,
+    /// Pairs of measurements
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Facts that the replay row reads
+    #[arg(long, default_value_t = 200_000)]
+    replay_facts: usize,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// A server of its own with the product's streams and a raw one.
+pub struct Bench {
+    pub store: JetStream,
+    pub client: async_nats::Client,
+    _server: NatsProcess,
+}
+
+pub async fn run(options: &Options) -> Result<Vec<Row>> {
+    let scratch = tempfile::tempdir()?;
+    let mut rows = Vec::new();
+    let syncs = [("synced", SyncInterval::Always), ("not synced", SyncInterval::Every(Duration::from_secs(120)))];
+    for (name, sync) in syncs {
+        let bench = Bench::start(&scratch.path().join(name.replace(' ', "-")), sync).await?;
+        let mut pairs = Vec::new();
+        for round in 0..options.rounds {
+            let raw = publish_raw(&bench, options).await?;
+            let measured = append(&bench.store, round * options.facts, options.facts, options.in_flight).await?;
+            pairs.push((measured, raw));
+        }
+        let details = json!({"in_flight": options.in_flight, "facts": options.facts, "servers": 1});
+        rows.push(Row::of(format!("facts through append, one server, {name}"), (0.5, 0.8), &pairs, details));
+        if sync != SyncInterval::Always {
+            let there = options.rounds * options.facts;
+            let missing = options.replay_facts.saturating_sub(there);
+            append(&bench.store, there, missing, options.in_flight).await?;
+            rows.push(replay::run(&bench, there + missing, options.rounds).await?);
+        }
+    }
+    Ok(rows)
+}
+
+impl Bench {
+    async fn start(dir: &Path, sync: SyncInterval) -> Result<Bench> {
+        let data_dir = DataDir::open(dir)?;
+        let binary = NatsBinary::find().await?;
+        let config =
+            NatsConfig { port: 0, sync_interval: sync, ..NatsConfig::new(binary, Launcher::this_binary("nats-child")) };
+        let server = NatsProcess::start(&data_dir, config).await?;
+        let client = async_nats::connect(format!("nats://{}", server.wait_ready().await?)).await?;
+        journal::provision(&client, 1).await?;
+        let raw = jetstream::stream::Config {
+            name: "RAW".to_owned(),
+            subjects: vec!["raw.>".to_owned()],
+            storage: StorageType::File,
+            ..Default::default()
+        };
+        jetstream::new(client.clone()).create_stream(raw).await.context("could not create the raw stream")?;
+        Ok(Bench { store: JetStream::new(client.clone()), client, _server: server })
+    }
+}
+
+async fn publish_raw(bench: &Bench, options: &Options) -> Result<f64> {
+    let context = jetstream::new(bench.client.clone());
+    let body = fact(0)?.body;
+    let began = Instant::now();
+    let sends = (0..options.facts).map(|i| {
+        let (context, body) = (context.clone(), body.clone());
+        async move {
+            context.publish(format!("raw.{i}"), body).await?.await?;
+            anyhow::Ok(())
+        }
+    });
+    stream::iter(sends).buffer_unordered(options.in_flight).try_collect::<()>().await?;
+    Ok(options.facts as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Appends `count` first facts of nodes that were not there; returns facts per second.
+async fn append(store: &JetStream, from: usize, count: usize, in_flight: usize) -> Result<f64> {
+    let facts = (from..from + count).map(fact).collect::<Result<Vec<_>>>()?;
+    let began = Instant::now();
+    let sends = facts.into_iter().map(|fact| async move {
+        match store.append(fact).await {
+            Outcome::Committed { .. } => Ok(()),
+            other => bail!("a fact was not stored: {other:?}"),
+        }
+    });
+    stream::iter(sends).buffer_unordered(in_flight).try_collect::<()>().await?;
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+/// The registration of node `i`, as the control plane stores it.
+fn fact(i: usize) -> Result<Append> {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&(i as u64).to_be_bytes());
+    let id = NodeId::from_parts(1_800_000_000_000, random);
+    let registered = Registered {
+        name: format!("proxy-{i}").parse()?,
+        labels: [("env".to_owned(), "production".to_owned())]
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .try_into()?,
+        version: Some("1.0.0".to_owned()),
+        ip: Some("10.0.1.50".to_owned()),
+        hostname: None,
+        capabilities: Vec::new(),
+        metadata: serde_json::Map::new(),
+    };
+    let node = Aggregate::Node { org: "default".parse::<Slug>()?, project: "demo".parse::<Slug>()?, id };
+    let mut command = [0; 16];
+    command[8..].copy_from_slice(&(i as u64).to_be_bytes());
+    let envelope = Envelope {
+        command: CommandId(command),
+        index: 0,
+        time: Timestamp::from_second(1_800_000_000)?,
+        actor: Actor::Anonymous,
+        request: None,
+        event: Event::Node(NodeEvent::Registered(registered)),
+    };
+    Ok(Append {
+        subject: node.subject("registered"),
+        guard: Guard { filter: node.filter(), expected: Position::START },
+        message_id: envelope.id(),
+        body: Bytes::from(envelope.encode()),
+    })
+}

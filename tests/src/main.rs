@@ -1,0 +1,13 @@
+//! End to end: the real binaries, a real nats-server of each test's own, real clients. Nothing here is linked with the code
+//! under test but the table of routes.
+
+#![allow(clippy::unwrap_used)]
+
+mod contract_http;
+mod crashes;
+mod failures;
+mod harness;
+mod permissions;
+mod readme;
+mod rollout;
+mod tidy;

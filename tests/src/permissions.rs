@@ -1,0 +1,104 @@
+//! With the credentials that a replica runs on, nobody can remove a fact, in any way that JetStream offers; and an operator
+//! can ask, watch, and nothing else.
+
+use crate::harness::{Dev, Facts, operator_nkey};
+use async_nats::{Client, ConnectOptions, HeaderMap};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a refusal takes: NATS answers a forbidden request with silence.
+const SILENCE: Duration = Duration::from_millis(400);
+
+async fn connect(dev: &Dev, creds: &str, inbox_prefix: &str) -> Client {
+    let text = std::fs::read_to_string(creds).unwrap();
+    let options = ConnectOptions::with_credentials(&text).unwrap();
+    options.custom_inbox_prefix(inbox_prefix).connect(dev.file.get("nats_url")).await.unwrap()
+}
+
+async fn ask(client: &Client, subject: &str, body: &Value) -> Option<Value> {
+    let request = client.request(subject.to_owned(), body.to_string().into());
+    let reply = tokio::time::timeout(SILENCE, request).await.ok()?.ok()?;
+    serde_json::from_slice(&reply.payload).ok()
+}
+
+async fn stream_state(client: &Client) -> Value {
+    ask(client, "$JS.API.STREAM.INFO.FLEET", &json!({})).await.expect("a replica may look at its stream")["state"]
+        .clone()
+}
+
+#[test]
+fn the_run_time_user_cannot_remove_or_change_a_fact() {
+    let dev = Dev::start();
+    let mut facts = Facts::subscribe(&dev);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(attempt_everything(&dev, &mut facts));
+}
+
+async fn attempt_everything(dev: &Dev, facts: &mut Facts) {
+    let creds = dev.data_dir().join("installation/service.creds");
+    let client = connect(dev, creds.to_str().unwrap(), "_INBOX.runtime").await;
+    let before = stream_state(&client).await;
+    assert!(before["messages"].as_u64().unwrap() > 0);
+
+    let without_limits = ask(&client, "$JS.API.STREAM.INFO.FLEET", &json!({})).await.unwrap()["config"].clone();
+    let mut shrunk = without_limits.clone();
+    (shrunk["max_msgs"], shrunk["deny_delete"], shrunk["deny_purge"]) = (json!(1), json!(false), json!(false));
+    let mut aged = without_limits.clone();
+    aged["max_age"] = json!(1_000_000_000);
+    let attempts = [
+        ("$JS.API.STREAM.DELETE.FLEET", json!({})),
+        ("$JS.API.STREAM.PURGE.FLEET", json!({})),
+        ("$JS.API.STREAM.PURGE.FLEET", json!({"filter": "fleet.>"})),
+        ("$JS.API.STREAM.MSG.DELETE.FLEET", json!({"seq": 1})),
+        ("$JS.API.STREAM.MSG.DELETE.FLEET", json!({"seq": 1, "no_erase": true})),
+        ("$JS.API.STREAM.UPDATE.FLEET", shrunk),
+        ("$JS.API.STREAM.UPDATE.FLEET", aged),
+        ("$JS.API.STREAM.RESTORE.FLEET", json!({})),
+        ("$JS.API.STREAM.CREATE.THIEF", json!({"name": "THIEF", "subjects": ["append.>"]})),
+        ("$JS.API.STREAM.LEADER.STEPDOWN.FLEET", json!({})),
+        ("$JS.API.STREAM.PEER.REMOVE.FLEET", json!({"peer": "x"})),
+        ("$JS.API.ACCOUNT.PURGE.X", json!({})),
+    ];
+    for (subject, body) in attempts {
+        assert_eq!(ask(&client, subject, &body).await, None, "{subject} was answered");
+    }
+    for (name, value) in [("Nats-Rollup", "all"), ("Nats-Rollup", "sub"), ("Nats-TTL", "1s")] {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value);
+        let request = client.request_with_headers("append.x._.org.x.created", headers, "{}".into());
+        let reply = tokio::time::timeout(SILENCE, request).await.unwrap().unwrap();
+        let reply: Value = serde_json::from_slice(&reply.payload).unwrap();
+        assert!(reply["error"]["code"].as_u64().is_some(), "{name}: {value} was stored: {reply}");
+    }
+    // Straight to the stored subject: refused by the server, so that no subscriber is fooled either.
+    client.publish("fleet.default.demo.node.x.online", "{}".into()).await.unwrap();
+    client.flush().await.unwrap();
+    let created = dev.api("POST", "/api/v1/projects", Some(&json!({"slug": "after"})));
+    assert_eq!(created.status, 201, "{}", created.text);
+    facts.wait_for("project.after.created");
+    assert_eq!(facts.seen.len(), 1, "{:?}", facts.subjects());
+
+    let after = stream_state(&client).await;
+    assert_eq!(after["first_seq"], before["first_seq"]);
+    assert_eq!(after["num_deleted"], before["num_deleted"]);
+    assert_eq!(after["messages"], json!(before["messages"].as_u64().unwrap() + 1));
+}
+
+#[tokio::test]
+async fn an_operator_speaks_for_itself_alone() {
+    let dev = Dev::start();
+    let creds = std::fs::read_to_string(dev.file.get("operator_creds")).unwrap();
+    let own = operator_nkey(&creds);
+    let client = connect(&dev, dev.file.get("operator_creds"), &format!("_INBOX_{own}")).await;
+    let other = format!("U{}", "A".repeat(55));
+    let subject = |nkey: &str| format!("pilothouse.admin.v1.{nkey}.project.list");
+    let asked = async |subject: String| {
+        let request = client.request(subject, "\u{80}".into());
+        tokio::time::timeout(SILENCE, request).await.ok().and_then(Result::ok).is_some()
+    };
+    assert!(asked(subject(&own)).await, "its own subject is answered");
+    assert!(!asked(subject(&other)).await, "another operator's is not");
+    assert_eq!(ask(&client, "$JS.API.STREAM.INFO.FLEET", &json!({})).await, None);
+    assert_eq!(ask(&client, "$JS.API.STREAM.MSG.GET.KV_credentials", &json!({"seq": 1})).await, None);
+    assert_eq!(ask(&client, "append.default._.org.default.created", &json!({})).await, None);
+}
