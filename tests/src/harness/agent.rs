@@ -80,7 +80,7 @@ impl Agent {
 fn spawn(url: &str, name: &str, dir: &PathBuf, command: &[String]) -> Guarded {
     std::fs::create_dir_all(dir).unwrap();
     let mut agent = Command::new(binary("pilothouse-agent"));
-    agent.args(["run", "--server-url", url, "--project", "demo", "--name", name, "--labels", "env=test"]);
+    agent.args(["run", "--server-url", url, "--project", "demo", "--name", name, "--label", "env=test"]);
     agent.args(["--poll-interval-s", "1", "--heartbeat-interval-s", "1", "--data-dir"]).arg(dir);
     if !command.is_empty() {
         agent.arg("--command").arg(serde_json::to_string(command).unwrap());

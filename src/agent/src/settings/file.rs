@@ -3,9 +3,9 @@
 use super::SettingsError;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use thiserror::Error;
 
 /// Every key of the file. Each has a flag and an environment variable; a test holds that.
 pub const KEYS: [&str; 17] = [
@@ -46,13 +46,28 @@ impl CommandLine {
     }
 }
 
+/// What a shell would read differently than we do.
+const SHELL_SIGNS: [char; 10] = ['"', '\'', '\\', '$', '`', '|', '&', ';', '<', '>'];
+
+#[derive(Debug, Error)]
+#[error(
+    "{0:?} is not run by a shell, so its quotes and signs would mean nothing: write it as a JSON array, such as \
+     [\"sh\", \"-c\", \"…\"]"
+)]
+pub struct CommandLineError(String);
+
 impl FromStr for CommandLine {
-    type Err = Infallible;
+    type Err = CommandLineError;
 
     /// A JSON array of strings, or words between white space.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let words = serde_json::from_str(text);
-        Ok(CommandLine(words.unwrap_or_else(|_| text.split_whitespace().map(str::to_owned).collect())))
+    fn from_str(text: &str) -> Result<Self, CommandLineError> {
+        if let Ok(words) = serde_json::from_str(text) {
+            return Ok(CommandLine(words));
+        }
+        if text.contains(SHELL_SIGNS) {
+            return Err(CommandLineError(text.to_owned()));
+        }
+        Ok(CommandLine(text.split_whitespace().map(str::to_owned).collect()))
     }
 }
 
@@ -66,7 +81,7 @@ impl<'de> Deserialize<'de> for CommandLine {
         }
         Ok(match Either::deserialize(deserializer)? {
             Either::Words(words) => CommandLine(words),
-            Either::Text(text) => text.parse().unwrap_or_else(|never: Infallible| match never {}),
+            Either::Text(text) => text.parse().map_err(serde::de::Error::custom)?,
         })
     }
 }

@@ -143,3 +143,12 @@ fn values_are_bounded_and_checked_before_anything_runs() {
     assert!(with(&["--proxy-version", &"9".repeat(300)]).contains("proxy_version"));
     assert!(with(&["--project", "../x"]).contains("project"));
 }
+
+#[test]
+fn a_command_that_needs_a_shell_is_refused_with_the_way_to_write_it() {
+    for text in ["sh -c \"reload now\"", "reload 'now'", "a && b", "echo $HOME"] {
+        let error = text.parse::<CommandLine>().unwrap_err().to_string();
+        assert!(error.contains("write it as a JSON array"), "{error}");
+    }
+    assert!("zentinel test -c current/zentinel.kdl".parse::<CommandLine>().is_ok());
+}
