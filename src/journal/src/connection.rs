@@ -109,8 +109,10 @@ fn log(role: Role, event: &Event) {
             tracing::error!(user, %event, "nats refused something, such as a subject that this user may not use");
         }
         Event::SlowConsumer(_) => tracing::warn!(user, %event, "messages were dropped; the follower mends itself"),
-        Event::Disconnected | Event::Closed | Event::LameDuckMode => tracing::warn!(user, %event, "nats connection"),
-        Event::Connected | Event::Draining => tracing::info!(user, %event, "nats connection"),
+        Event::Disconnected | Event::LameDuckMode => tracing::warn!(user, %event, "nats connection"),
+        Event::Connected => tracing::info!(user, %event, "nats connection"),
+        // Our own doing.
+        Event::Closed | Event::Draining => tracing::debug!(user, %event, "nats connection"),
     }
 }
 

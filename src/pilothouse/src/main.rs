@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Verb::Dev(arguments) => dev::run(arguments),
         Verb::Serve(arguments) => serve::run(&arguments),
         Verb::Init(arguments) => init::run(&arguments),
-        Verb::Bench(arguments) => sim::run(arguments),
+        Verb::Bench(arguments) => sim::run(arguments, globals.output == cli::Output::Json),
         Verb::NatsChild { arguments } => Err(runtime::exec_bound_to_parent(arguments.into_iter()).into()),
         Verb::Admin(command) => return cli::run(command, globals),
     };
@@ -55,5 +55,18 @@ fn main() -> ExitCode {
             eprintln!("pilothouse: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn no_verb_takes_a_name_from_the_options_of_all() {
+        Arguments::command().debug_assert();
+        let parsed = Arguments::try_parse_from(["pilothouse", "bench", "journal", "-o", "json", "--rounds", "1"]);
+        assert!(matches!(parsed.map(|p| p.globals.output), Ok(cli::Output::Json)));
     }
 }

@@ -9,7 +9,7 @@ mod replay;
 mod stage;
 
 use anyhow::{Context, Result};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,14 +28,6 @@ enum What {
     /// The HTTPS stack with a handler that reads the body and answers
     #[command(hide = true)]
     Baseline(baseline::Options),
-}
-
-/// How to print the result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    #[default]
-    Table,
-    Json,
 }
 
 /// One row of the budget: what was measured, beside what.
@@ -81,17 +73,18 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-pub fn run(arguments: Arguments) -> Result<()> {
+/// Prints the rows, as JSON or for people.
+pub fn run(arguments: Arguments, json: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("could not start the asynchronous runtime")?;
-    let (rows, output) = match arguments.what {
+    let rows = match arguments.what {
         What::Baseline(options) => return runtime.block_on(baseline::serve(options)),
-        What::Heartbeats(options) => (runtime.block_on(heartbeats::run(&options))?, options.output),
-        What::Journal(options) => (runtime.block_on(journal_rows::run(&options))?, options.output),
+        What::Heartbeats(options) => runtime.block_on(heartbeats::run(&options))?,
+        What::Journal(options) => runtime.block_on(journal_rows::run(&options))?,
     };
-    match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
-        Output::Table => rows.iter().for_each(print_row),
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(&rows)?),
+        false => rows.iter().for_each(print_row),
     }
     Ok(())
 }

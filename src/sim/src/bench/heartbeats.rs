@@ -1,7 +1,7 @@
 //! Heartbeats per second over HTTPS with node tokens, answered durable.
 
 use super::client::{Beat, Target, post};
-use super::{Output, Row, stage};
+use super::{Row, stage};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -28,8 +28,6 @@ pub struct Options {
     /// Pairs of measurements
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
 }
 
 pub async fn run(options: &Options) -> Result<Vec<Row>> {

@@ -1,7 +1,7 @@
 //! Facts per second through `append`, beside raw publishes of the same size into a stream with the same storage, sync and
 //! in-flight count; then the replay row over the facts that this left behind.
 
-use super::{Output, Row, replay};
+use super::{Row, replay};
 use anyhow::{Context, Result, bail};
 use async_nats::jetstream;
 use async_nats::jetstream::stream::StorageType;
@@ -30,8 +30,6 @@ pub struct Options {
     /// Facts that the replay row reads
     #[arg(long, default_value_t = 200_000)]
     replay_facts: usize,
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Output,
 }
 
 /// A server of its own with the product's streams and a raw one.
