@@ -4,11 +4,13 @@ mod agent;
 mod dev;
 mod facts;
 mod process;
+mod replicas;
 
 pub use agent::{Agent, SAMPLE};
-pub use dev::{Dev, Reply};
+pub use dev::{Dev, Reply, curl};
 pub use facts::{Facts, operator_nkey};
 pub use process::binary;
+pub use replicas::Replicas;
 
 use std::time::{Duration, Instant};
 

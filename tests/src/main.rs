@@ -9,5 +9,6 @@ mod failures;
 mod harness;
 mod permissions;
 mod readme;
+mod replicas;
 mod rollout;
 mod tidy;

@@ -35,24 +35,14 @@ impl CreateApiKey {
                 }
                 None => {
                     let known: Vec<&str> = Scope::ALL.into_iter().map(Scope::as_str).collect();
-                    fields.error(
-                        "scopes",
-                        format!("has an unknown entry; known are: {}", known.join(", ")),
-                    );
+                    fields.error("scopes", format!("has an unknown entry; known are: {}", known.join(", ")));
                 }
             }
         }
-        let project = fields
-            .parsed("project")
-            .or_else(|| fields.parsed("project_id"));
+        let project = fields.parsed("project").or_else(|| fields.parsed("project_id"));
         let expires_at = fields.time("expires_at");
         fields.refuse_rest("known are name, scopes, project, expires_at");
-        let value = name.map(|name| CreateApiKey {
-            name,
-            scopes,
-            project,
-            expires_at,
-        });
+        let value = name.map(|name| CreateApiKey { name, scopes, project, expires_at });
         fields.finish(value)
     }
 }

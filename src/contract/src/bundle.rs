@@ -27,10 +27,7 @@ impl CreateBundle {
         let config_source = fields.required_text("config_source", SOURCE_CHARS_MAX);
         fields.refuse_rest("known are version, config_source");
         let value = version.zip(config_source);
-        fields.finish(value.map(|(version, config_source)| CreateBundle {
-            version,
-            config_source,
-        }))
+        fields.finish(value.map(|(version, config_source)| CreateBundle { version, config_source }))
     }
 }
 
@@ -88,11 +85,8 @@ pub struct BundleBody {
 impl From<&Bundle> for BundleBody {
     fn from(bundle: &Bundle) -> BundleBody {
         let archive = bundle.archive();
-        let file = |f: &domain::bundle::File| FileBody {
-            path: f.path.clone(),
-            sha256: f.sha256.to_string(),
-            bytes: f.bytes,
-        };
+        let file =
+            |f: &domain::bundle::File| FileBody { path: f.path.clone(), sha256: f.sha256.to_string(), bytes: f.bytes };
         let compiler_output = match &bundle.state {
             State::Failed(failed) => failed.problems.clone(),
             State::Compiled(compiled) | State::Revoked(compiled) => compiled.warnings.clone(),

@@ -102,10 +102,7 @@ pub struct ErrorBody {
 
 impl ApiError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
-        ApiError {
-            code,
-            message: ErrorMessage::Text(message.into()),
-        }
+        ApiError { code, message: ErrorMessage::Text(message.into()) }
     }
 
     pub fn not_found(what: &str) -> ApiError {
@@ -117,19 +114,13 @@ impl ApiError {
     }
 
     pub fn body(&self) -> ErrorBody {
-        ErrorBody {
-            error: self.message.clone(),
-            code: self.code,
-        }
+        ErrorBody { error: self.message.clone(), code: self.code }
     }
 }
 
 impl From<FieldErrors> for ApiError {
     fn from(errors: FieldErrors) -> ApiError {
-        ApiError {
-            code: ErrorCode::ValidationFailed,
-            message: ErrorMessage::Fields(errors),
-        }
+        ApiError { code: ErrorCode::ValidationFailed, message: ErrorMessage::Fields(errors) }
     }
 }
 

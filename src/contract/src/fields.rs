@@ -30,12 +30,7 @@ impl FieldErrors {
 impl fmt::Display for FieldErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (field, messages)) in self.0.iter().enumerate() {
-            write!(
-                f,
-                "{}{field} {}",
-                if i == 0 { "" } else { "; " },
-                messages.join(", ")
-            )?;
+            write!(f, "{}{field} {}", if i == 0 { "" } else { "; " }, messages.join(", "))?;
         }
         Ok(())
     }
@@ -46,17 +41,10 @@ pub fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
     if bytes.is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let value: Value = serde_json::from_slice(bytes).map_err(|e| {
-        ApiError::new(
-            ErrorCode::MalformedRequest,
-            format!("the body is not valid JSON: {e}"),
-        )
-    })?;
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|e| ApiError::new(ErrorCode::MalformedRequest, format!("the body is not valid JSON: {e}")))?;
     if !value.is_object() {
-        return Err(ApiError::new(
-            ErrorCode::MalformedRequest,
-            "the body must be a JSON object",
-        ));
+        return Err(ApiError::new(ErrorCode::MalformedRequest, "the body must be a JSON object"));
     }
     Ok(value)
 }
@@ -83,19 +71,11 @@ impl Fields {
             // No body at all, as a request over NATS may have: nothing was said.
             Value::Null if prefix.is_empty() => (Map::new(), FieldErrors::default()),
             _ => {
-                let name = if prefix.is_empty() {
-                    "body"
-                } else {
-                    prefix.trim_end_matches('.')
-                };
+                let name = if prefix.is_empty() { "body" } else { prefix.trim_end_matches('.') };
                 (Map::new(), FieldErrors::one(name, "must be an object"))
             }
         };
-        Fields {
-            map,
-            prefix: prefix.to_owned(),
-            errors,
-        }
+        Fields { map, prefix: prefix.to_owned(), errors }
     }
 
     pub fn error(&mut self, field: &str, message: impl Into<String>) {
@@ -123,9 +103,7 @@ impl Fields {
     /// Optional text of at most `chars_max` characters without NUL.
     pub fn text(&mut self, field: &str, chars_max: usize) -> Option<String> {
         match self.take(field)? {
-            Value::String(text) if text.contains('\0') => {
-                self.reject(field, "must not contain NUL characters")
-            }
+            Value::String(text) if text.contains('\0') => self.reject(field, "must not contain NUL characters"),
             Value::String(text) if text.chars().count() > chars_max => {
                 self.reject(field, format!("should be at most {chars_max} character(s)"))
             }
@@ -180,12 +158,8 @@ impl Fields {
 
     pub fn integer(&mut self, field: &str, min: u64, max: u64) -> Option<u64> {
         match self.take(field)?.as_u64() {
-            Some(n) if n < min => {
-                self.reject(field, format!("must be greater than or equal to {min}"))
-            }
-            Some(n) if n > max => {
-                self.reject(field, format!("must be less than or equal to {max}"))
-            }
+            Some(n) if n < min => self.reject(field, format!("must be greater than or equal to {min}")),
+            Some(n) if n > max => self.reject(field, format!("must be less than or equal to {max}")),
             Some(n) => Some(n),
             None => self.reject(field, "must be a whole number that is not negative"),
         }
@@ -204,10 +178,7 @@ impl Fields {
             Value::Object(map) => {
                 let size = serde_json::to_vec(&map).map_or(usize::MAX, |bytes| bytes.len());
                 if size > bytes_max {
-                    return self.reject(
-                        field,
-                        format!("should be at most {bytes_max} byte(s) of JSON"),
-                    );
+                    return self.reject(field, format!("should be at most {bytes_max} byte(s) of JSON"));
                 }
                 Some(map)
             }
@@ -229,10 +200,7 @@ impl Fields {
     pub fn one_of(&mut self, field: &str, words: &[&str]) -> Option<String> {
         match self.take(field)? {
             Value::String(word) if words.contains(&word.as_str()) => Some(word),
-            _ => self.reject(
-                field,
-                format!("{INVALID}; must be one of: {}", words.join(", ")),
-            ),
+            _ => self.reject(field, format!("{INVALID}; must be one of: {}", words.join(", "))),
         }
     }
 
@@ -242,12 +210,7 @@ impl Fields {
             Value::String(text) => text.parse().ok(),
             _ => None,
         };
-        parsed.or_else(|| {
-            self.reject(
-                field,
-                "must be an RFC 3339 time such as 2026-02-23T10:00:00Z",
-            )
-        })
+        parsed.or_else(|| self.reject(field, "must be an RFC 3339 time such as 2026-02-23T10:00:00Z"))
     }
 
     /// Refuses every field that was not read: `advice` names what is known.

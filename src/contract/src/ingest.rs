@@ -13,15 +13,7 @@ const TEXT_CHARS_MAX: usize = 255;
 const PATH_CHARS_MAX: usize = 2048;
 const METADATA_BYTES_MAX: usize = 8 * 1024;
 const CONFIG_BYTES_MAX: usize = 1024 * 1024;
-const EVENT_TYPES: [&str; 7] = [
-    "config_reload",
-    "bundle_switch",
-    "error",
-    "startup",
-    "shutdown",
-    "warning",
-    "info",
-];
+const EVENT_TYPES: [&str; 7] = ["config_reload", "bundle_switch", "error", "startup", "shutdown", "warning", "info"];
 const EVENT_SEVERITIES: [&str; 4] = ["debug", "info", "warn", "error"];
 const WAF_ACTIONS: [&str; 3] = ["blocked", "logged", "challenged"];
 const WAF_SEVERITIES: [&str; 6] = ["critical", "high", "medium", "low", "warn", "info"];
@@ -151,12 +143,8 @@ pub fn parse_metrics(body: Value, own: [&str; 2]) -> Result<BatchAccepted, Field
     let logs = fields.list("request_logs", BATCH_MAX).unwrap_or_default();
     let (metrics, logs) = fields.finish(Some((metrics, logs)))?;
     Ok(BatchAccepted {
-        metrics: entries(metrics, "metrics", |value, prefix| {
-            metric(value, prefix, own)
-        })?,
-        request_logs: entries(logs, "request_logs", |value, prefix| {
-            request_log(value, prefix, own)
-        })?,
+        metrics: entries(metrics, "metrics", |value, prefix| metric(value, prefix, own))?,
+        request_logs: entries(logs, "request_logs", |value, prefix| request_log(value, prefix, own))?,
     })
 }
 
@@ -165,10 +153,7 @@ pub fn parse_config(body: Value) -> Result<String, FieldErrors> {
     let mut fields = Fields::new(body);
     let text = match fields.required("config_kdl") {
         Some(Value::String(text)) if text.len() > CONFIG_BYTES_MAX => {
-            fields.error(
-                "config_kdl",
-                format!("should be at most {CONFIG_BYTES_MAX} byte(s)"),
-            );
+            fields.error("config_kdl", format!("should be at most {CONFIG_BYTES_MAX} byte(s)"));
             None
         }
         Some(Value::String(text)) => Some(text),
@@ -186,31 +171,18 @@ fn entries<T>(
     name: &str,
     read: impl Fn(Value, &str) -> Result<T, FieldErrors>,
 ) -> Result<Vec<T>, FieldErrors> {
-    list.into_iter()
-        .enumerate()
-        .map(|(i, value)| read(value, &format!("{name}[{i}].")))
-        .collect()
+    list.into_iter().enumerate().map(|(i, value)| read(value, &format!("{name}[{i}]."))).collect()
 }
 
 fn event(value: Value, prefix: &str) -> Result<EventInput, FieldErrors> {
     let mut fields = Fields::nested(value, prefix);
     let event_type = required_word(&mut fields, "event_type", &EVENT_TYPES);
-    let severity = fields
-        .one_of("severity", &EVENT_SEVERITIES)
-        .unwrap_or_else(|| "info".to_owned());
+    let severity = fields.one_of("severity", &EVENT_SEVERITIES).unwrap_or_else(|| "info".to_owned());
     let message = fields.required_text("message", MESSAGE_CHARS_MAX);
-    let metadata = fields
-        .object("metadata", METADATA_BYTES_MAX)
-        .unwrap_or_default();
+    let metadata = fields.object("metadata", METADATA_BYTES_MAX).unwrap_or_default();
     let timestamp = fields.time("timestamp");
     let value = event_type.zip(message);
-    let value = value.map(|(event_type, message)| EventInput {
-        event_type,
-        severity,
-        message,
-        metadata,
-        timestamp,
-    });
+    let value = value.map(|(event_type, message)| EventInput { event_type, severity, message, metadata, timestamp });
     fields.finish(value)
 }
 
@@ -239,23 +211,17 @@ fn metric(value: Value, prefix: &str, own: [&str; 2]) -> Result<MetricInput, Fie
             values.insert(name.to_owned(), count);
         }
     }
-    let top_paths = fields
-        .object("top_paths", METADATA_BYTES_MAX)
-        .unwrap_or_default();
-    let top_consumers = fields
-        .object("top_consumers", METADATA_BYTES_MAX)
-        .unwrap_or_default();
-    let value = service_id
-        .zip(project_id)
-        .map(|(service_id, project_id)| MetricInput {
-            service_id,
-            project_id,
-            period_start,
-            period_seconds,
-            values,
-            top_paths,
-            top_consumers,
-        });
+    let top_paths = fields.object("top_paths", METADATA_BYTES_MAX).unwrap_or_default();
+    let top_consumers = fields.object("top_consumers", METADATA_BYTES_MAX).unwrap_or_default();
+    let value = service_id.zip(project_id).map(|(service_id, project_id)| MetricInput {
+        service_id,
+        project_id,
+        period_start,
+        period_seconds,
+        values,
+        top_paths,
+        top_consumers,
+    });
     fields.finish(value)
 }
 
@@ -277,11 +243,7 @@ fn request_log(value: Value, prefix: &str, own: [&str; 2]) -> Result<RequestLogI
         response_size: fields.integer("response_size", 0, u64::MAX),
     };
     let value = service_id.zip(project_id);
-    let value = value.map(|(service_id, project_id)| RequestLogInput {
-        service_id,
-        project_id,
-        ..rest
-    });
+    let value = value.map(|(service_id, project_id)| RequestLogInput { service_id, project_id, ..rest });
     fields.finish(value)
 }
 
@@ -303,12 +265,8 @@ fn waf_event(value: Value, prefix: &str) -> Result<WafEventInput, FieldErrors> {
         matched_data: fields.text("matched_data", MESSAGE_CHARS_MAX),
         user_agent: fields.text("user_agent", PATH_CHARS_MAX),
         geo_country: fields.text("geo_country", 64),
-        request_headers: fields
-            .object("request_headers", METADATA_BYTES_MAX)
-            .unwrap_or_default(),
-        metadata: fields
-            .object("metadata", METADATA_BYTES_MAX)
-            .unwrap_or_default(),
+        request_headers: fields.object("request_headers", METADATA_BYTES_MAX).unwrap_or_default(),
+        metadata: fields.object("metadata", METADATA_BYTES_MAX).unwrap_or_default(),
         timestamp: fields.time("timestamp"),
     };
     let value = rule_type.zip(rule_id).zip(action.zip(severity));
@@ -364,13 +322,8 @@ mod tests {
 
     #[test]
     fn a_foreign_project_is_refused() {
-        let body =
-            json!({"metrics": [{"service_id": "s", "project_id": "other", "request_count": 1}]});
-        let fields: Vec<String> = parse_metrics(body, ["demo", "id"])
-            .unwrap_err()
-            .0
-            .into_keys()
-            .collect();
+        let body = json!({"metrics": [{"service_id": "s", "project_id": "other", "request_count": 1}]});
+        let fields: Vec<String> = parse_metrics(body, ["demo", "id"]).unwrap_err().0.into_keys().collect();
         assert_eq!(fields, ["metrics[0].project_id"]);
     }
 }

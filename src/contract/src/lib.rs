@@ -14,20 +14,16 @@ mod route;
 mod status;
 
 pub use api_key::{ApiKeyBody, ApiKeyCreated, CreateApiKey};
-pub use bundle::{
-    BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody,
-    RevokeBundle,
-};
+pub use bundle::{BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody, RevokeBundle};
 pub use code::{ApiError, ErrorBody, ErrorCode, ErrorMessage};
 pub use fields::{FieldErrors, Fields, parse_json};
 pub use ingest::{
-    BatchAccepted, ConfigAccepted, EventInput, EventsAccepted, MetricInput, MetricsAccepted,
-    RequestLogInput, WafAccepted, WafEventInput, parse_config, parse_events, parse_metrics,
-    parse_waf_events,
+    BatchAccepted, ConfigAccepted, EventInput, EventsAccepted, MetricInput, MetricsAccepted, RequestLogInput,
+    WafAccepted, WafEventInput, parse_config, parse_events, parse_metrics, parse_waf_events,
 };
 pub use node::{
-    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody,
-    NodeStats, Offer, PublicKeyBody, Register, Registered, TokenAnswer,
+    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody, NodeStats, Offer,
+    PublicKeyBody, Register, Registered, TokenAnswer,
 };
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;

@@ -32,18 +32,8 @@ impl Register {
         let ip = ip(&mut fields);
         let hostname = fields.text("hostname", TEXT_CHARS_MAX);
         let capabilities = capabilities(&mut fields);
-        let metadata = fields
-            .object("metadata", METADATA_BYTES_MAX)
-            .unwrap_or_default();
-        let node = name.map(|name| RegisteredFact {
-            name,
-            labels,
-            version,
-            ip,
-            hostname,
-            capabilities,
-            metadata,
-        });
+        let metadata = fields.object("metadata", METADATA_BYTES_MAX).unwrap_or_default();
+        let node = name.map(|name| RegisteredFact { name, labels, version, ip, hostname, capabilities, metadata });
         fields.finish(node.map(|node| Register { node }))
     }
 }
@@ -110,24 +100,13 @@ impl Heartbeat {
         let health = fields.object("health", HEALTH_BYTES_MAX);
         let metrics = fields.object("metrics", HEALTH_BYTES_MAX);
         let activation = activation(&mut fields);
-        fields.finish(Some(Heartbeat {
-            report,
-            health,
-            metrics,
-            activation,
-        }))
+        fields.finish(Some(Heartbeat { report, health, metrics, activation }))
     }
 
     pub fn failed_activation(&self) -> Option<ActivationFailed> {
         let activation = self.activation.as_ref()?;
-        let reason = activation
-            .error
-            .clone()
-            .unwrap_or_else(|| "the node gave no reason".to_owned());
-        Some(ActivationFailed {
-            bundle_id: activation.bundle_id,
-            reason,
-        })
+        let reason = activation.error.clone().unwrap_or_else(|| "the node gave no reason".to_owned());
+        Some(ActivationFailed { bundle_id: activation.bundle_id, reason })
     }
 
     /// `health.status` is absent or `healthy`.
@@ -260,9 +239,7 @@ pub struct NodeStats {
 }
 
 fn labels(fields: &mut Fields) -> Labels {
-    let Some(map) =
-        fields.typed::<BTreeMap<String, String>>("labels", "must be an object of strings")
-    else {
+    let Some(map) = fields.typed::<BTreeMap<String, String>>("labels", "must be an object of strings") else {
         return Labels::default();
     };
     Labels::try_from(map).unwrap_or_else(|e| {
@@ -284,16 +261,9 @@ fn ip(fields: &mut Fields) -> Option<String> {
 
 fn capabilities(fields: &mut Fields) -> Vec<String> {
     let mut known = Vec::new();
-    for entry in fields
-        .list("capabilities", CAPABILITIES_MAX)
-        .unwrap_or_default()
-    {
+    for entry in fields.list("capabilities", CAPABILITIES_MAX).unwrap_or_default() {
         match entry {
-            Value::String(text)
-                if text.chars().count() <= TEXT_CHARS_MAX && !text.contains('\0') =>
-            {
-                known.push(text)
-            }
+            Value::String(text) if text.chars().count() <= TEXT_CHARS_MAX && !text.contains('\0') => known.push(text),
             _ => {
                 fields.error("capabilities", "must be a list of short strings");
                 break;
@@ -320,15 +290,9 @@ fn activation(fields: &mut Fields) -> Option<Activation> {
     if id.is_none() {
         inner.error("bundle_id", "is required");
     }
-    let activation = id.zip(status).map(|(bundle_id, status)| Activation {
-        bundle_id,
-        status,
-        error,
-    });
+    let activation = id.zip(status).map(|(bundle_id, status)| Activation { bundle_id, status, error });
     for (field, messages) in inner.errors().0 {
-        messages
-            .into_iter()
-            .for_each(|message| fields.error(&field, message));
+        messages.into_iter().for_each(|message| fields.error(&field, message));
     }
     activation
 }
@@ -350,18 +314,12 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named() {
-        let errors = Register::parse(
-            json!({"name": "-x", "labels": {"a": 1}, "ip": "x", "capabilities": [1]}),
-        );
+        let errors = Register::parse(json!({"name": "-x", "labels": {"a": 1}, "ip": "x", "capabilities": [1]}));
         let fields: Vec<String> = errors.unwrap_err().0.into_keys().collect();
         assert_eq!(fields, ["capabilities", "ip", "labels", "name"]);
-        let errors = Heartbeat::parse(
-            json!({"active_bundle_id": "bundle-uuid-if-running", "health": [], "activation": {}}),
-        );
+        let errors =
+            Heartbeat::parse(json!({"active_bundle_id": "bundle-uuid-if-running", "health": [], "activation": {}}));
         let fields: Vec<String> = errors.unwrap_err().0.into_keys().collect();
-        assert_eq!(
-            fields,
-            ["activation.bundle_id", "active_bundle_id", "health"]
-        );
+        assert_eq!(fields, ["activation.bundle_id", "active_bundle_id", "health"]);
     }
 }

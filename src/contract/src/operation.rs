@@ -91,9 +91,7 @@ impl Operation {
     }
 
     pub fn parse(name: &str) -> Option<Operation> {
-        Operation::ALL
-            .into_iter()
-            .find(|operation| operation.name() == name)
+        Operation::ALL.into_iter().find(|operation| operation.name() == name)
     }
 }
 

@@ -19,16 +19,10 @@ impl Page {
             Some(text) => match text.parse::<usize>() {
                 Ok(n) if (1..=Page::LIMIT_MAX).contains(&n) => n,
                 _ => {
-                    return Err(FieldErrors::one(
-                        "limit",
-                        format!("must be 1 to {}", Page::LIMIT_MAX),
-                    ));
+                    return Err(FieldErrors::one("limit", format!("must be 1 to {}", Page::LIMIT_MAX)));
                 }
             },
         };
-        Ok(Page {
-            limit,
-            after: query.get("after").cloned(),
-        })
+        Ok(Page { limit, after: query.get("after").cloned() })
     }
 }

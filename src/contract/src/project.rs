@@ -27,11 +27,7 @@ impl CreateProject {
         let name = fields.text("name", NAME_CHARS_MAX);
         let registration = fields.typed("registration", "is invalid; must be one of: open");
         fields.refuse_rest("known are slug, name, registration");
-        let value = slug.map(|slug| CreateProject {
-            slug,
-            name,
-            registration,
-        });
+        let value = slug.map(|slug| CreateProject { slug, name, registration });
         fields.finish(value)
     }
 }

@@ -48,10 +48,7 @@ impl CreateRollout {
             }
             id
         });
-        let strategy = match fields
-            .one_of("strategy", &["rolling", "all_at_once"])
-            .as_deref()
-        {
+        let strategy = match fields.one_of("strategy", &["rolling", "all_at_once"]).as_deref() {
             Some("all_at_once") => Strategy::AllAtOnce,
             _ => Strategy::Rolling,
         };
@@ -59,27 +56,22 @@ impl CreateRollout {
         let batch_size = fields.integer("batch_size", 1, BATCH_MAX).map(|n| n as u32);
         let batch_percentage = fields.integer("batch_percentage", 1, 100).map(|n| n as u8);
         if batch_percentage.is_some() && batch_size.is_some() {
-            fields.error(
-                "batch_size",
-                "cannot set both batch_size and batch_percentage",
-            );
+            fields.error("batch_size", "cannot set both batch_size and batch_percentage");
         }
         let max_unavailable = fields.integer("max_unavailable", 0, BATCH_MAX).unwrap_or(0) as u32;
         let deadline = fields.integer("progress_deadline_seconds", 1, DEADLINE_S_MAX);
         let health_gates = health_gates(&mut fields);
         fields.refuse_rest(KNOWN);
-        let value = bundle_id
-            .zip(target_selector)
-            .map(|(bundle_id, target_selector)| CreateRollout {
-                bundle_id,
-                strategy,
-                target_selector,
-                batch_size,
-                batch_percentage,
-                max_unavailable,
-                progress_deadline_seconds: deadline.map_or(DEADLINE_S_DEFAULT, |s| s as u32),
-                health_gates,
-            });
+        let value = bundle_id.zip(target_selector).map(|(bundle_id, target_selector)| CreateRollout {
+            bundle_id,
+            strategy,
+            target_selector,
+            batch_size,
+            batch_percentage,
+            max_unavailable,
+            progress_deadline_seconds: deadline.map_or(DEADLINE_S_DEFAULT, |s| s as u32),
+            health_gates,
+        });
         fields.finish(value)
     }
 }
@@ -103,13 +95,8 @@ fn read_selector(value: Value) -> Option<Selector> {
     let selector = match map.remove("type")?.as_str()? {
         "all" => Selector::All {},
         "labels" => {
-            let labels: BTreeMap<String, String> =
-                serde_json::from_value(map.remove("labels")?).ok()?;
-            Selector::Labels {
-                labels: Labels::try_from(labels)
-                    .ok()
-                    .filter(|labels| !labels.is_empty())?,
-            }
+            let labels: BTreeMap<String, String> = serde_json::from_value(map.remove("labels")?).ok()?;
+            Selector::Labels { labels: Labels::try_from(labels).ok().filter(|labels| !labels.is_empty())? }
         }
         "node_ids" => {
             let ids: Vec<String> = serde_json::from_value(map.remove("node_ids")?).ok()?;
@@ -122,9 +109,7 @@ fn read_selector(value: Value) -> Option<Selector> {
 }
 
 fn health_gates(fields: &mut Fields) -> HealthGates {
-    let mut gates = HealthGates {
-        heartbeat_healthy: true,
-    };
+    let mut gates = HealthGates { heartbeat_healthy: true };
     let Some(value) = fields.take("health_gates") else {
         return gates;
     };
@@ -132,9 +117,7 @@ fn health_gates(fields: &mut Fields) -> HealthGates {
     gates.heartbeat_healthy = inner.boolean("heartbeat_healthy").unwrap_or(true);
     inner.refuse_rest("known is heartbeat_healthy");
     for (field, messages) in inner.errors().0 {
-        messages
-            .into_iter()
-            .for_each(|message| fields.error(&field, message));
+        messages.into_iter().for_each(|message| fields.error(&field, message));
     }
     gates
 }
@@ -181,10 +164,7 @@ impl From<&Rollout> for RolloutBody {
             progress_deadline_seconds: spec.progress_deadline_s,
             health_gates: spec.health_gates,
             state: rollout.state.as_str().to_owned(),
-            error: rollout
-                .state
-                .cause()
-                .and_then(|cause| serde_json::to_value(cause).ok()),
+            error: rollout.state.cause().and_then(|cause| serde_json::to_value(cause).ok()),
             started_at: rollout.created_at,
             completed_at: rollout.completed_at,
             inserted_at: rollout.created_at,
@@ -212,12 +192,7 @@ impl From<&Step> for StepBody {
         let text = |ids: &[NodeId]| ids.iter().map(NodeId::to_string).collect();
         StepBody {
             step_index: step.index,
-            state: if step.completed_at.is_some() {
-                "completed"
-            } else {
-                "running"
-            }
-            .to_owned(),
+            state: if step.completed_at.is_some() { "completed" } else { "running" }.to_owned(),
             attempt: step.attempt,
             node_ids: text(&step.node_ids),
             deferred_node_ids: text(&step.deferred_node_ids),

@@ -80,24 +80,9 @@ const fn public(method: Method, path: &'static str, summary: &'static str) -> Ro
     }
 }
 
-const fn node(
-    method: Method,
-    path: &'static str,
-    success: u16,
-    also: &'static [u16],
-    summary: &'static str,
-) -> Route {
+const fn node(method: Method, path: &'static str, success: u16, also: &'static [u16], summary: &'static str) -> Route {
     let (access, limiter) = (Access::Node, Limiter::Node);
-    Route {
-        method,
-        path,
-        access,
-        limiter,
-        operation: None,
-        success,
-        also,
-        summary,
-    }
+    Route { method, path, access, limiter, operation: None, success, also, summary }
 }
 
 const fn operator(
@@ -108,16 +93,7 @@ const fn operator(
     also: &'static [u16],
     summary: &'static str,
 ) -> Route {
-    Route {
-        method,
-        path,
-        access,
-        limiter: Limiter::Api,
-        operation: Some(operation),
-        success,
-        also,
-        summary,
-    }
+    Route { method, path, access, limiter: Limiter::Api, operation: Some(operation), success, also, summary }
 }
 
 use Access::{ApiKey, FullAccess};
@@ -135,127 +111,44 @@ pub const ROUTES: &[Route] = &[
     public(Get, "/health", "The process is alive"),
     Route {
         also: &[503],
-        ..public(
-            Get,
-            "/ready",
-            "This replica is caught up, and what an answered mutation survives",
-        )
+        ..public(Get, "/ready", "This replica is caught up, and what an answered mutation survives")
     },
     public(Get, "/metrics", "Prometheus metrics"),
     public(Get, "/api/openapi.json", "This document"),
     Route {
         limiter: Limiter::Api,
-        ..public(
-            Get,
-            "/.well-known/jwks.json",
-            "Public keys of the default org (RFC 7517)",
-        )
+        ..public(Get, "/.well-known/jwks.json", "Public keys of the default org (RFC 7517)")
     },
     Route {
         limiter: Limiter::Api,
         also: &[404],
-        ..public(
-            Get,
-            "/api/v1/orgs/{slug}/jwks.json",
-            "Public keys of an org (RFC 7517)",
-        )
+        ..public(Get, "/api/v1/orgs/{slug}/jwks.json", "Public keys of an org (RFC 7517)")
     },
     Route {
         limiter: Limiter::Registration,
         success: 201,
         also: &[404, 422],
-        ..public(
-            Post,
-            "/api/v1/projects/{slug}/nodes/register",
-            "Register a node; shows its key once",
-        )
+        ..public(Post, "/api/v1/projects/{slug}/nodes/register", "Register a node; shows its key once")
     },
-    node(
-        Post,
-        "/api/v1/nodes/{id}/heartbeat",
-        200,
-        &[422],
-        "Tell that the node is alive and what it runs",
-    ),
-    node(
-        Get,
-        "/api/v1/nodes/{id}/bundles/latest",
-        200,
-        &[],
-        "The bundle that the node should run, if it does not yet",
-    ),
+    node(Post, "/api/v1/nodes/{id}/heartbeat", 200, &[422], "Tell that the node is alive and what it runs"),
+    node(Get, "/api/v1/nodes/{id}/bundles/latest", 200, &[], "The bundle that the node should run, if it does not yet"),
     Route {
         access: Access::NodeKey,
-        ..node(
-            Post,
-            "/api/v1/nodes/{id}/token",
-            200,
-            &[503],
-            "Exchange the node key for a 12-hour token",
-        )
+        ..node(Post, "/api/v1/nodes/{id}/token", 200, &[503], "Exchange the node key for a 12-hour token")
     },
-    node(
-        Post,
-        "/api/v1/nodes/{id}/events",
-        201,
-        &[422],
-        "Report one event or a batch",
-    ),
-    node(
-        Post,
-        "/api/v1/nodes/{id}/config",
-        200,
-        &[422],
-        "Report the running configuration",
-    ),
-    node(
-        Post,
-        "/api/v1/nodes/{id}/metrics",
-        200,
-        &[422],
-        "Report metrics and request logs",
-    ),
-    node(
-        Post,
-        "/api/v1/nodes/{id}/waf-events",
-        200,
-        &[422],
-        "Report WAF events",
-    ),
+    node(Post, "/api/v1/nodes/{id}/events", 201, &[422], "Report one event or a batch"),
+    node(Post, "/api/v1/nodes/{id}/config", 200, &[422], "Report the running configuration"),
+    node(Post, "/api/v1/nodes/{id}/metrics", 200, &[422], "Report metrics and request logs"),
+    node(Post, "/api/v1/nodes/{id}/waf-events", 200, &[422], "Report WAF events"),
     Route {
         access: Access::SignedUrl,
         limiter: Limiter::Api,
         also: &[206, 403, 404, 416],
-        ..public(
-            Get,
-            "/api/v1/downloads/{digest}",
-            "Bytes of a bundle archive; supports ranges",
-        )
+        ..public(Get, "/api/v1/downloads/{digest}", "Bytes of a bundle archive; supports ranges")
     },
-    operator(
-        (Post, "/api/v1/projects"),
-        Operation::ProjectCreate,
-        FullAccess,
-        201,
-        &[422],
-        "Create a project",
-    ),
-    operator(
-        (Get, "/api/v1/projects"),
-        Operation::ProjectList,
-        ApiKey,
-        200,
-        &[],
-        "List projects",
-    ),
-    operator(
-        (Get, "/api/v1/projects/{slug}/nodes"),
-        Operation::NodeList,
-        NODES_READ,
-        200,
-        &[404, 422],
-        "List nodes",
-    ),
+    operator((Post, "/api/v1/projects"), Operation::ProjectCreate, FullAccess, 201, &[422], "Create a project"),
+    operator((Get, "/api/v1/projects"), Operation::ProjectList, ApiKey, 200, &[], "List projects"),
+    operator((Get, "/api/v1/projects/{slug}/nodes"), Operation::NodeList, NODES_READ, 200, &[404, 422], "List nodes"),
     operator(
         (Get, "/api/v1/projects/{slug}/nodes/stats"),
         Operation::NodeStats,
@@ -264,14 +157,7 @@ pub const ROUTES: &[Route] = &[
         &[404],
         "Count nodes",
     ),
-    operator(
-        (Get, "/api/v1/projects/{slug}/nodes/{id}"),
-        Operation::NodeShow,
-        NODES_READ,
-        200,
-        &[404],
-        "Show a node",
-    ),
+    operator((Get, "/api/v1/projects/{slug}/nodes/{id}"), Operation::NodeShow, NODES_READ, 200, &[404], "Show a node"),
     operator(
         (Delete, "/api/v1/projects/{slug}/nodes/{id}"),
         Operation::NodeDelete,
@@ -392,30 +278,9 @@ pub const ROUTES: &[Route] = &[
         &[422],
         "Create an API key; shows it once",
     ),
-    operator(
-        (Get, "/api/v1/api-keys"),
-        Operation::ApiKeyList,
-        KEYS,
-        200,
-        &[],
-        "List API keys",
-    ),
-    operator(
-        (Get, "/api/v1/api-keys/{id}"),
-        Operation::ApiKeyShow,
-        KEYS,
-        200,
-        &[404],
-        "Show an API key",
-    ),
-    operator(
-        (Post, "/api/v1/api-keys/{id}/revoke"),
-        Operation::ApiKeyRevoke,
-        KEYS,
-        200,
-        &[404],
-        "Revoke an API key",
-    ),
+    operator((Get, "/api/v1/api-keys"), Operation::ApiKeyList, KEYS, 200, &[], "List API keys"),
+    operator((Get, "/api/v1/api-keys/{id}"), Operation::ApiKeyShow, KEYS, 200, &[404], "Show an API key"),
+    operator((Post, "/api/v1/api-keys/{id}/revoke"), Operation::ApiKeyRevoke, KEYS, 200, &[404], "Revoke an API key"),
 ];
 
 impl Route {
@@ -439,11 +304,9 @@ impl Route {
         match self.access {
             Access::Public => {}
             Access::SignedUrl => all.push(403),
-            Access::Node
-            | Access::NodeKey
-            | Access::Scope(_)
-            | Access::ApiKey
-            | Access::FullAccess => all.extend([401, 403]),
+            Access::Node | Access::NodeKey | Access::Scope(_) | Access::ApiKey | Access::FullAccess => {
+                all.extend([401, 403])
+            }
         }
         if self.path.contains('{') {
             all.push(404);
@@ -467,15 +330,7 @@ mod tests {
     #[test]
     fn every_operation_has_exactly_one_route() {
         for operation in Operation::ALL {
-            assert_eq!(
-                ROUTES
-                    .iter()
-                    .filter(|r| r.operation == Some(operation))
-                    .count(),
-                1,
-                "{}",
-                operation.name()
-            );
+            assert_eq!(ROUTES.iter().filter(|r| r.operation == Some(operation)).count(), 1, "{}", operation.name());
         }
     }
 
@@ -513,13 +368,7 @@ mod tests {
     #[test]
     fn no_route_is_listed_twice() {
         for (i, route) in ROUTES.iter().enumerate() {
-            assert!(
-                !ROUTES[..i]
-                    .iter()
-                    .any(|r| (r.method, r.path) == (route.method, route.path)),
-                "{}",
-                route.path
-            );
+            assert!(!ROUTES[..i].iter().any(|r| (r.method, r.path) == (route.method, route.path)), "{}", route.path);
         }
     }
 }

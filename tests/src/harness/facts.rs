@@ -4,6 +4,7 @@ use super::dev::Dev;
 use async_nats::{ConnectOptions, Message};
 use futures_util::StreamExt;
 use serde_json::Value;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,13 @@ pub struct Facts {
 
 impl Facts {
     pub fn subscribe(dev: &Dev) -> Facts {
+        Facts::follow(dev.file.get("nats_url"), Path::new(dev.file.get("operator_creds")))
+    }
+
+    pub fn follow(url: &str, creds: &Path) -> Facts {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (sender, received) = channel();
-        let creds = std::fs::read_to_string(dev.file.get("operator_creds")).unwrap();
-        let url = dev.file.get("nats_url").to_owned();
+        let creds = std::fs::read_to_string(creds).unwrap();
         let mut subscription = runtime.block_on(async {
             let nkey = operator_nkey(&creds);
             let options = ConnectOptions::with_credentials(&creds).unwrap();
@@ -52,6 +56,11 @@ impl Facts {
                 Err(e) => panic!("no fact {ending} ({e}); seen: {:?}", self.subjects()),
             }
         }
+    }
+
+    /// Takes in what has arrived.
+    pub fn drain(&mut self) {
+        self.seen.extend(self.received.try_iter());
     }
 
     pub fn subjects(&self) -> Vec<&str> {
