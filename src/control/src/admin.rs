@@ -10,6 +10,7 @@ use contract::{Answer, ApiError, ErrorCode, Operation, Request};
 use domain::Actor;
 use futures_util::StreamExt;
 use futures_util::stream::select_all;
+use serde::Deserialize;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -20,6 +21,8 @@ const SERVICE_NAME: &str = "pilothouse-admin";
 const IN_WORK_MAX: usize = 256;
 /// An nkey in a subject: 56 characters of base32.
 const NKEY_CHARS: usize = 56;
+/// As serde_json bounds the nesting of a body over HTTP.
+const DEPTH_MAX: usize = 128;
 
 #[derive(Debug, Error)]
 pub enum AdminError {
@@ -42,20 +45,21 @@ pub async fn serve(control: Control, client: async_nats::Client) -> Result<(), A
         let endpoint = service.endpoint_builder().name(name).add(subject).await.map_err(AdminError::Listen)?;
         endpoints.push(endpoint.map(move |request| (operation, request)));
     }
+    let bytes_max = client.server_info().max_payload;
     let in_work = Arc::new(Semaphore::new(IN_WORK_MAX));
     let mut requests = select_all(endpoints);
     while let Some((operation, request)) = requests.next().await {
         let Ok(permit) = in_work.clone().acquire_owned().await else { break };
         let control = control.clone();
         tokio::spawn(async move {
-            respond(&control, operation, request).await;
+            respond(&control, operation, request, bytes_max).await;
             drop(permit);
         });
     }
     Ok(())
 }
 
-async fn respond(control: &Control, operation: Operation, request: ServiceRequest) {
+async fn respond(control: &Control, operation: Operation, request: ServiceRequest, bytes_max: usize) {
     let subject = request.message.subject.as_str();
     let Some(nkey) = operator_of(subject, operation) else {
         tracing::error!(subject, "ALARM: an admin request on a subject that no operator has; dropped");
@@ -67,21 +71,39 @@ async fn respond(control: &Control, operation: Operation, request: ServiceReques
         project: None,
         grants: Grants::Everything,
     };
-    let answer = match rmp_serde::from_slice::<Request>(&request.message.payload) {
+    let answer = match read(&request.message.payload) {
         Ok(asked) => control.perform(&caller, operation, asked, &control.settings().public_url).await,
-        Err(e) => refusal(control, &format!("the payload is not a MessagePack request: {e}")),
+        Err(e) => {
+            let message = format!("the payload is not a MessagePack request: {e}");
+            refusal(control, ApiError::new(ErrorCode::MalformedRequest, message))
+        }
     };
-    let body = rmp_serde::to_vec_named(&answer).map(Bytes::from).unwrap_or_else(|e| {
-        tracing::error!(error = &e as &dyn std::error::Error, "answer not encoded");
-        Bytes::new()
-    });
+    let mut body = encode(&answer);
+    if body.len() > bytes_max {
+        let message =
+            format!("the answer takes {} bytes, and NATS carries {bytes_max}; ask for less at once", body.len());
+        body = encode(&refusal(control, ApiError::new(ErrorCode::PayloadTooLarge, message)));
+    }
     if let Err(e) = request.respond(Ok(body)).await {
         tracing::warn!(error = &e as &dyn std::error::Error, "answer to an operator not sent");
     }
 }
 
-fn refusal(control: &Control, message: &str) -> Answer {
-    let error = ApiError::new(ErrorCode::MalformedRequest, message);
+/// The whole payload is one request, nested no deeper than JSON over HTTP may be.
+fn read(payload: &[u8]) -> Result<Request, rmp_serde::decode::Error> {
+    let mut from = rmp_serde::Deserializer::from_read_ref(payload);
+    from.set_max_depth(DEPTH_MAX);
+    Request::deserialize(&mut from)
+}
+
+fn encode(answer: &Answer) -> Bytes {
+    rmp_serde::to_vec_named(answer).map(Bytes::from).unwrap_or_else(|e| {
+        tracing::error!(error = &e as &dyn std::error::Error, "answer not encoded");
+        Bytes::new()
+    })
+}
+
+fn refusal(control: &Control, error: ApiError) -> Answer {
     Answer {
         status: error.code.status(),
         body: serde_json::to_value(error.body()).unwrap_or_default(),

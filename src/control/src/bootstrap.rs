@@ -2,12 +2,15 @@
 //! and by two replicas at once.
 
 use crate::control::Control;
-use crate::execute::{Fact, Meta, unix_ms};
+use crate::execute::{Fact, Meta, unavailable, unix_ms};
 use contract::ApiError;
 use domain::org::{self, KeyUse};
 use domain::project::{self, Registration};
 use domain::{Actor, Aggregate, Event, Position, ProjectId, Slug};
 use thiserror::Error;
+
+/// How often a round of first facts is lost to another replica before this one gives up.
+const ATTEMPTS_MAX: u32 = 8;
 
 #[derive(Debug, Error)]
 pub enum BootstrapError {
@@ -27,11 +30,18 @@ impl Control {
     pub async fn bootstrap(&self, wanted: &Bootstrap) -> Result<(), BootstrapError> {
         self.catch_up().await?;
         let org = self.default_org().clone();
-        let missing = self.missing(&org, wanted);
-        if !missing.is_empty() {
-            let meta = Meta::once(Actor::System);
-            // A conflict means that another replica was first with the same facts.
-            self.commit_batch(&meta, missing).await?;
+        let mut stored = false;
+        for _ in 0..ATTEMPTS_MAX {
+            let missing = self.missing(&org, wanted);
+            stored = missing.is_empty();
+            if stored {
+                break;
+            }
+            // A conflict means that another replica was first with some of them; the rest comes in the next round.
+            self.commit_batch(&Meta::once(Actor::System), missing).await?;
+        }
+        if !stored && !self.missing(&org, wanted).is_empty() {
+            return Err(unavailable("too many replicas begin at once; start again").into());
         }
         for key_use in [KeyUse::NodeToken, KeyUse::Bundle] {
             let has = self.views().read().orgs.org(&org).is_some_and(|org| org.active_key(key_use).is_some());

@@ -12,11 +12,17 @@ use contract::ApiError;
 use domain::{NodeId, Position, Slug};
 use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, Telemetry};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trust::MasterKey;
 use views::{FollowError, Presence, Views};
+
+/// The least time between two questions for the journal's end.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(10);
+/// Questions about unknown credentials at once; more wait.
+const ASKING_MAX: usize = 32;
 
 /// What a replica is made of.
 pub struct Parts {
@@ -51,10 +57,14 @@ struct Inner {
     compiling: Semaphore,
     /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
     naming: Mutex<()>,
-    /// When the newest catching-up began.
-    catching_up: Mutex<Option<Instant>>,
+    /// When the newest catching-up began, and what came of it.
+    catching_up: Mutex<Option<(Instant, Result<(), ApiError>)>>,
+    /// Bounds the questions to the store about credentials that this replica does not know.
+    asking: Semaphore,
     /// A heartbeat arrived that a rollout may wait for.
     heard: Notify,
+    /// An edge's tick arrived: a silence may be long enough by now.
+    ticked: Notify,
     /// Set once the views hold everything that was stored before this replica began.
     caught_up: OnceLock<()>,
 }
@@ -76,7 +86,9 @@ impl Control {
             compiling,
             naming: Mutex::new(()),
             catching_up: Mutex::new(None),
+            asking: Semaphore::new(ASKING_MAX),
             heard: Notify::new(),
+            ticked: Notify::new(),
             caught_up: OnceLock::new(),
         }))
     }
@@ -90,6 +102,7 @@ impl Control {
         tasks.spawn(credentials::follow(self.clone()));
         tasks.spawn(reactors::liveness::follow_pulse(self.clone()));
         tasks.spawn(reactors::liveness::follow_facts(self.clone()));
+        tasks.spawn(reactors::liveness::mark_offline(self.clone()));
         tasks.spawn(reactors::rollout::run(self.clone()));
         tasks.spawn(reactors::compile::run(self.clone()));
         tasks.spawn(reactors::orphans::run(self.clone()));
@@ -194,6 +207,14 @@ impl Control {
         &self.0.heard
     }
 
+    pub(crate) fn ticked(&self) -> &Notify {
+        &self.0.ticked
+    }
+
+    pub(crate) fn asking(&self) -> &Semaphore {
+        &self.0.asking
+    }
+
     /// Whether this replica may judge: its views hold all that was stored before it began.
     pub(crate) fn is_caught_up(&self) -> bool {
         self.0.caught_up.get().is_some()
@@ -205,18 +226,24 @@ impl Control {
     }
 
     /// Brings the views to the journal's end, so that what another replica has just stored is known here. Callers that come
-    /// together share one question to the store.
+    /// together share one question to the store and its answer, and there is a pause between two questions: strangers who ask
+    /// for what does not exist cost the store nothing.
     pub(crate) async fn catch_up(&self) -> Result<(), ApiError> {
         let called = Instant::now();
-        let mut began = self.0.catching_up.lock().await;
-        if began.is_some_and(|began| began > called) {
-            return Ok(());
+        let mut newest = self.0.catching_up.lock().await;
+        if let Some((began, outcome)) = newest.as_ref() {
+            if *began > called {
+                return outcome.clone();
+            }
+            tokio::time::sleep_until(*began + CATCH_UP_EVERY).await;
         }
-        let asked = Instant::now();
-        let last = self.reader().last_position().await.map_err(store_error)?;
-        self.wait_for(last).await?;
-        *began = Some(asked);
-        Ok(())
+        let began = Instant::now();
+        let outcome = match self.reader().last_position().await {
+            Ok(last) => self.wait_for(last).await,
+            Err(e) => Err(store_error(e)),
+        };
+        *newest = Some((began, outcome.clone()));
+        outcome
     }
 
     /// Whether the views know the node, after catching up when they do not.

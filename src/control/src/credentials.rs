@@ -4,7 +4,7 @@
 //! A secret is 256 random bits and only its SHA-256 is kept; looking that hash up in a map tells a guesser nothing.
 
 use crate::control::Control;
-use crate::execute::{now, store_error};
+use crate::execute::{now, store_error, unavailable};
 use contract::ApiError;
 use domain::{ApiKeyId, NodeId};
 use futures_util::StreamExt;
@@ -134,9 +134,12 @@ impl Control {
             if mirror.node_by_hash.contains_key(&hash) {
                 return Ok(KeyOwner::AnotherNode);
             }
+            // A node's key never changes, so that guessing costs the store nothing.
+            if mirror.nodes.contains_key(&wanted) {
+                return Ok(KeyOwner::Nobody);
+            }
         }
-        let name = node_record(wanted);
-        let Some(record) = self.records().get(Bucket::Credentials, &name).await.map_err(store_error)? else {
+        let Some(record) = self.ask(&node_record(wanted)).await? else {
             return Ok(KeyOwner::Nobody);
         };
         self.credentials().write().put(&record.key, &record.value);
@@ -150,12 +153,17 @@ impl Control {
         if let Some((id, _)) = self.credentials().read().api_keys.get(&hash) {
             return Ok(Some(*id));
         }
-        let name = api_key_record(&hash);
-        let Some(record) = self.records().get(Bucket::Credentials, &name).await.map_err(store_error)? else {
+        let Some(record) = self.ask(&api_key_record(&hash)).await? else {
             return Ok(None);
         };
         self.credentials().write().put(&record.key, &record.value);
         Ok(self.credentials().read().api_keys.get(&hash).map(|(id, _)| *id))
+    }
+
+    /// What the bucket's leader knows.
+    async fn ask(&self, key: &str) -> Result<Option<Record>, ApiError> {
+        let _turn = self.asking().acquire().await.map_err(|_| unavailable("this replica is stopping"))?;
+        self.records().get(Bucket::Credentials, key).await.map_err(store_error)
     }
 
     pub(crate) async fn keep_node_key(&self, id: NodeId, hash: SecretHash) -> Result<(), ApiError> {

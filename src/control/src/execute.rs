@@ -4,8 +4,9 @@
 use crate::control::Control;
 use contract::{ApiError, ErrorCode};
 use domain::{Actor, Aggregate, CommandId, Envelope, Event, Position};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use journal::{Append, Guard, Outcome};
+use journal::{Append, BODY_BYTES_MAX, Guard, Outcome};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -82,8 +83,19 @@ pub(crate) struct Done<T> {
     pub value: T,
     /// Where the fact stands; the views' position when nothing was stored.
     pub position: Position,
-    /// The store knew the command already: `value` describes an attempt that was not stored.
+    /// The store knew the command already. It was an earlier attempt of this very call whose answer got lost, or a twin's: then
+    /// `value` describes something that was not stored. [`Done::is_ours`] tells.
     pub duplicate: bool,
+}
+
+impl<T> Done<T> {
+    /// Whether this call stored it. `known` is what the views say the command made; a command without a key has no twin.
+    pub fn is_ours(&self, known: Option<&T>) -> bool
+    where
+        T: PartialEq,
+    {
+        !self.duplicate || known.is_none_or(|known| *known == self.value)
+    }
 }
 
 impl Control {
@@ -102,7 +114,8 @@ impl Control {
                 }
                 Decision::Append(fact, value) => (fact, value),
             };
-            match self.store(meta, *fact, deadline).await? {
+            let append = to_append(meta, 0, now(), *fact)?;
+            match self.store(meta, deadline, || self.writer().append(append.clone())).await? {
                 Stored::At(position, duplicate) => {
                     self.wait_for(position).await?;
                     return Ok(Done { value, position, duplicate });
@@ -120,26 +133,31 @@ impl Control {
     pub(crate) async fn commit_batch(&self, meta: &Meta, facts: Vec<Fact>) -> Result<Option<Position>, ApiError> {
         let time = now();
         let appends = facts.into_iter().enumerate();
-        let appends = appends.map(|(index, fact)| to_append(meta, index as u32, time, fact)).collect();
-        match self.writer().append_batch(appends).await {
-            Outcome::Committed { position, .. } => {
+        let appends = appends.map(|(index, fact)| to_append(meta, index as u32, time, fact));
+        let appends = appends.collect::<Result<Vec<_>, _>>()?;
+        let deadline = Instant::now() + COMMAND_TIME_MAX;
+        match self.store(meta, deadline, || self.writer().append_batch(appends.clone())).await? {
+            Stored::At(position, _) => {
                 self.wait_for(position).await?;
                 Ok(Some(position))
             }
-            Outcome::Conflict { actual } => {
+            Stored::Conflict(actual) => {
                 self.catch_up_with(actual, 0).await?;
                 Ok(None)
             }
-            Outcome::Unknown(cause) => Err(not_known(&cause)),
         }
     }
 
-    /// Appends without waiting for the views, for facts whose answer does not show them.
-    async fn store(&self, meta: &Meta, fact: Fact, deadline: Instant) -> Result<Stored, ApiError> {
-        let append = to_append(meta, 0, now(), fact);
+    /// Sends until there is an answer, without waiting for the views.
+    async fn store<'a>(
+        &self,
+        meta: &Meta,
+        deadline: Instant,
+        send: impl Fn() -> BoxFuture<'a, Outcome>,
+    ) -> Result<Stored, ApiError> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            match self.writer().append(append.clone()).await {
+            match send().await {
                 Outcome::Committed { position, duplicate } => return Ok(Stored::At(position, duplicate)),
                 Outcome::Conflict { actual } => return Ok(Stored::Conflict(actual)),
                 // The message id makes the repeat harmless: if the first one was stored, the answer is its position.
@@ -182,11 +200,17 @@ enum Stored {
     Conflict(Option<Position>),
 }
 
-fn to_append(meta: &Meta, index: u32, time: Timestamp, fact: Fact) -> Append {
+/// A fact that the journal can never take is refused here: sent, it would look like a store that does not answer.
+fn to_append(meta: &Meta, index: u32, time: Timestamp, fact: Fact) -> Result<Append, ApiError> {
     let subject = fact.aggregate.subject(fact.event.name());
     let (command, actor, request) = (meta.command, meta.actor.clone(), meta.request);
     let envelope = Envelope { command, index, time, actor, request, event: fact.event };
-    Append { subject, guard: fact.guard, message_id: envelope.id(), body: envelope.encode().into() }
+    let body = envelope.encode();
+    if body.len() > BODY_BYTES_MAX {
+        let message = format!("this would make a fact of {} bytes; {BODY_BYTES_MAX} are allowed", body.len());
+        return Err(ApiError::new(ErrorCode::PayloadTooLarge, message));
+    }
+    Ok(Append { subject, guard: fact.guard, message_id: envelope.id(), body: body.into() })
 }
 
 /// The time in whole milliseconds: what facts and answers carry.

@@ -27,3 +27,7 @@ pub use control::{Control, Parts};
 pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
 pub use readiness::DurabilityContract;
 pub use settings::ControlSettings;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

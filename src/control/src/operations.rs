@@ -178,6 +178,14 @@ impl Call<'_> {
         self.control.meta(self.caller.actor.clone(), &self.caller.org, name, key, hash)
     }
 
+    /// The answer to a repeat, before anything is done for it; none when the command is new.
+    fn replay(&self, render: impl Fn(&State, &Aggregate, bool) -> Option<Value>) -> Result<Option<Answer>, ApiError> {
+        Ok(match self.control.idempotency(&self.meta()?)? {
+            Idempotency::New => None,
+            Idempotency::Replay { aggregate, position } => Some(self.changed(&aggregate, position, true, render)),
+        })
+    }
+
     /// Carries a mutation out, once per `Idempotency-Key`, and renders what it made or changed. The flag tells `render` that
     /// this is a repeat.
     async fn mutate(
@@ -190,17 +198,30 @@ impl Call<'_> {
             Idempotency::Replay { aggregate, position } => (aggregate, position, true),
             Idempotency::New => match self.control.commit(&meta, decide).await {
                 Ok(done) if !done.duplicate => (done.value, done.position, false),
-                // The same command came twice at once; its twin was first.
+                // The same command came twice at once and its twin was first, or the first answer to this one got lost.
                 outcome => match (self.control.idempotency(&meta)?, outcome) {
-                    (Idempotency::Replay { aggregate, position }, _) => (aggregate, position, true),
-                    (Idempotency::New, Ok(done)) => (done.value, done.position, true),
+                    (Idempotency::Replay { aggregate, position }, outcome) => {
+                        let ours = outcome.is_ok_and(|done| done.is_ours(Some(&aggregate)));
+                        (aggregate, position, !ours)
+                    }
+                    (Idempotency::New, Ok(done)) => (done.value, done.position, false),
                     (Idempotency::New, Err(e)) => return Err(e),
                 },
             },
         };
+        Ok(self.changed(&aggregate, position, replayed, render))
+    }
+
+    fn changed(
+        &self,
+        aggregate: &Aggregate,
+        position: Position,
+        replayed: bool,
+        render: impl Fn(&State, &Aggregate, bool) -> Option<Value>,
+    ) -> Answer {
         let state = self.control.views().read();
         let gone = || json!({"id": aggregate.id(), "replayed": true});
-        let body = render(&state, &aggregate, replayed).unwrap_or_else(gone);
-        Ok(Answer { status: Route::of(self.operation).success, body, position: position.0 })
+        let body = render(&state, aggregate, replayed).unwrap_or_else(gone);
+        Answer { status: Route::of(self.operation).success, body, position: position.0 }
     }
 }

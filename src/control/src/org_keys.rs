@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use trust::SigningKey;
+use views::State;
 
 /// Unsealed keys by key id. As many as there are signing keys in the installation.
 #[derive(Default)]
@@ -48,16 +49,23 @@ impl Control {
         self.records().create(Bucket::Secrets, &name, sealed.into()).await.map_err(store_error)?;
         let created = SigningKeyCreated { key_id, key_use, public_key: public.to_string() };
         let meta = Meta::once(Actor::System);
-        self.commit(&meta, |state| {
+        let decide = |state: &State| {
             let Some(org) = state.orgs.org(org) else { return Err(ApiError::not_found("Organization")) };
             if org.active_key(key_use).is_some() {
-                return Ok(Decision::Nothing(()));
+                return Ok(Decision::Nothing(false));
             }
             let event = domain::Event::Org(Event::SigningKeyCreated(created.clone()));
             let fact = Fact::next(Aggregate::Org(org.slug.clone()), org.position, event);
-            Ok(Decision::Append(Box::new(fact), ()))
-        })
-        .await?;
+            Ok(Decision::Append(Box::new(fact), true))
+        };
+        let is_ours = self.commit(&meta, decide).await?.value;
+        if !is_ours && let Err(e) = self.records().remove(Bucket::Secrets, &name).await {
+            tracing::warn!(
+                name,
+                error = &e as &dyn std::error::Error,
+                "the key of a lost race stays in the store, unused"
+            );
+        }
         Ok(())
     }
 

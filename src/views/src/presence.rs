@@ -95,13 +95,15 @@ impl PresenceState {
         Ok(beats.into_iter().map(|beat| self.hear(beat, message.time)).collect())
     }
 
-    /// Starts to wait for a node that was not heard yet.
+    /// Starts to wait from now on for a node that was not heard yet or whose silence was settled; changes nothing for others.
     pub fn expect(&mut self, id: NodeId) {
         let covered_ms = self.covered_ms;
-        self.seen.entry(id).or_insert_with(|| {
+        let unheard = || Seen { at: None, healthy: true, health: None, metrics: None, covered_ms };
+        let seen = self.seen.entry(id).or_insert_with(unheard);
+        if !self.by_silence.contains(&(seen.covered_ms, id)) {
+            seen.covered_ms = covered_ms;
             self.by_silence.insert((covered_ms, id));
-            Seen { at: None, healthy: true, health: None, metrics: None, covered_ms }
-        });
+        }
     }
 
     pub fn forget(&mut self, id: NodeId) {
@@ -187,5 +189,11 @@ mod tests {
         assert_eq!(presence.silent(2_000), [node]);
         presence.settle(node);
         assert_eq!(presence.silent(2_000), []);
+        presence.expect(node);
+        assert_eq!(
+            (presence.silence_ms(node), presence.silent(0)),
+            (Some(0), vec![node]),
+            "waited for again, from now on"
+        );
     }
 }

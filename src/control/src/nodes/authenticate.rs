@@ -55,7 +55,7 @@ impl Control {
         let now = now();
         if let Some(claims) = self.tokens().get(&hash) {
             self.token_key(&claims.kid, &claims.org)?;
-            if claims.exp.saturating_add(LEEWAY_S) < now.as_second() {
+            if claims.exp.saturating_add(LEEWAY_S) <= now.as_second() {
                 return Err(expired());
             }
             return Ok(claims);

@@ -5,13 +5,16 @@ use crate::caller::NodeIdentity;
 use crate::control::Control;
 use crate::execute::{now, store_error};
 use contract::{
-    ApiError, ConfigAccepted, EventsAccepted, MetricsAccepted, WafAccepted, parse_config, parse_events, parse_metrics,
-    parse_waf_events,
+    ApiError, ConfigAccepted, ErrorCode, EventsAccepted, MetricsAccepted, WafAccepted, parse_config, parse_events,
+    parse_metrics, parse_waf_events,
 };
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+/// What one message of the telemetry stream holds: the server's `max_payload` of 2 MB, less room for its headers.
+const REPORT_BYTES_MAX: usize = 2 * 1024 * 1024 - 16 * 1024;
 
 /// A message of the telemetry stream: `telemetry.<org>.<project>.<node>.<kind>`.
 #[derive(Serialize)]
@@ -77,6 +80,11 @@ impl Control {
         let report = Report { node: &id, received_at: now(), entries };
         let body = serde_json::to_vec(&report);
         let body = body.map_err(|e| store_error(journal::StoreError::Corrupt(e.to_string())))?;
+        if body.len() > REPORT_BYTES_MAX {
+            let message =
+                format!("the report takes {} bytes; {REPORT_BYTES_MAX} are allowed, send less at once", body.len());
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, message));
+        }
         let subject = format!("telemetry.{}.{}.{id}.{kind}", node.org, node.project);
         self.telemetry().record(subject, body.into()).await.map_err(store_error)
     }

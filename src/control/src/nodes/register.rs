@@ -1,7 +1,7 @@
 //! Registration: a host becomes a node of a project and gets its key, once.
 
 use crate::control::Control;
-use crate::execute::{Decision, Fact, Meta, unavailable, unix_ms};
+use crate::execute::{Decision, Fact, unix_ms};
 use crate::operations::{Idempotency, request_hash};
 use contract::{ApiError, PublicKeyBody, Register, Registered};
 use domain::node::{Rejection, register};
@@ -26,49 +26,43 @@ impl Control {
         fact.ip.get_or_insert_with(|| peer.to_canonical().to_string());
         let route = format!("register/{project}");
         let meta = self.meta(Actor::Anonymous, &org, &route, idempotency_key, request)?;
+        // Looked at before the repeat is: a name that a twin of this call took shows up with the twin.
+        let taken = self.views().read().nodes.named(&project, &fact.name).is_some();
         if let Idempotency::Replay { aggregate, position } = self.idempotency(&meta)? {
             return Ok((self.registered(&org, &project, &aggregate.id(), None), position));
         }
+        register(fact.clone(), taken).map_err(name_taken)?;
         let id = NodeId::from_parts(unix_ms(), trust::random_bytes());
         let key = trust::new_secret();
-        let _turn = self.naming().lock().await;
+        let registered = |key| self.registered(&org, &project, &id.to_string(), key);
         self.keep_node_key(id, trust::secret_hash(&key)).await?;
+        let turn = self.naming().lock().await;
         let done = self
             .commit(&meta, |state| {
                 let taken = state.nodes.named(&project, &fact.name).is_some();
-                let event = register(fact.clone(), taken)
-                    .map_err(|e @ Rejection::NameTaken| ApiError::field("name", e.to_string()))?;
+                let event = register(fact.clone(), taken).map_err(name_taken)?;
                 let node = Aggregate::Node { org: org.clone(), project: project.clone(), id };
                 let expected = state.nodes.registered_position(&project);
-                Ok(Decision::Append(Box::new(Fact::first(node, expected, domain::Event::Node(event))), ()))
+                Ok(Decision::Append(Box::new(Fact::first(node.clone(), expected, domain::Event::Node(event))), node))
             })
             .await;
-        match done {
-            Ok(done) if !done.duplicate => {
-                Ok((self.registered(&org, &project, &id.to_string(), Some(key)), done.position))
-            }
-            // The same command was stored by an earlier attempt, whose answer was lost with its key.
-            Ok(_) => {
-                self.drop_node_key(id).await;
-                self.replay_registration(&org, &project, &meta)
-            }
+        drop(turn);
+        let done = match done {
             // Whether an unanswered append was stored is not known: the record stays and the sweep decides.
-            Err(e) if e.code.status() >= 500 => Err(e),
-            Err(e) => {
-                self.drop_node_key(id).await;
-                self.replay_registration(&org, &project, &meta).map_err(|_| e)
+            Err(e) if e.code.status() >= 500 => return Err(e),
+            done => done,
+        };
+        // A twin under the same key may have been first, with a node of its own.
+        let stored = match (done, self.idempotency(&meta)) {
+            (Ok(done), Ok(Idempotency::New)) => return Ok((registered(Some(key)), done.position)),
+            (Ok(done), Ok(Idempotency::Replay { aggregate, .. })) if done.is_ours(Some(&aggregate)) => {
+                return Ok((registered(Some(key)), done.position));
             }
-        }
-    }
-
-    /// What an earlier attempt of the same command registered.
-    fn replay_registration(&self, org: &Slug, project: &Slug, meta: &Meta) -> Result<(Registered, Position), ApiError> {
-        match self.idempotency(meta)? {
-            Idempotency::Replay { aggregate, position } => {
-                Ok((self.registered(org, project, &aggregate.id(), None), position))
-            }
-            Idempotency::New => Err(unavailable("the registration's outcome is not known; try again")),
-        }
+            (_, Ok(Idempotency::Replay { aggregate, position })) => Ok((aggregate, position)),
+            (Err(refused), Ok(Idempotency::New)) | (_, Err(refused)) => Err(refused),
+        };
+        self.drop_node_key(id).await;
+        stored.map(|(aggregate, position)| (self.registered(&org, &project, &aggregate.id(), None), position))
     }
 
     fn registered(&self, org: &Slug, project: &Slug, id: &str, key: Option<String>) -> Registered {
@@ -107,6 +101,12 @@ impl Control {
         match registration {
             domain::project::Registration::Open => Ok((org, project)),
         }
+    }
+}
+
+fn name_taken(rejection: Rejection) -> ApiError {
+    match rejection {
+        Rejection::NameTaken => ApiError::field("name", rejection.to_string()),
     }
 }
 

@@ -5,7 +5,8 @@ use crate::caller::Grants;
 use crate::execute::{Decision, Fact, now, unix_ms};
 use contract::{Answer, ApiError, ApiKeyBody, ApiKeyCreated, CreateApiKey, ErrorCode};
 use domain::api_key::{ApiKey, Created, Event, Revoked, Scope};
-use domain::{Aggregate, ApiKeyId, Position};
+use domain::{Actor, Aggregate, ApiKeyId, Position};
+use jiff::Timestamp;
 use serde_json::json;
 use views::State;
 
@@ -15,8 +16,16 @@ const PREFIX_CHARS: usize = 8;
 impl Call<'_> {
     /// The record first, then the fact, as at registration: a hash without a fact opens nothing.
     pub(super) async fn create_api_key(&self) -> Result<Answer, ApiError> {
+        let show = |state: &State, aggregate: &Aggregate, key: Option<String>| {
+            let api_key = ApiKeyBody::from(state.orgs.api_key(aggregate.id().parse().ok()?)?);
+            let replayed = key.is_none();
+            serde_json::to_value(ApiKeyCreated { api_key, key, replayed }).ok()
+        };
+        if let Some(answer) = self.replay(|state, aggregate, _| show(state, aggregate, None))? {
+            return Ok(answer);
+        }
         let wanted = CreateApiKey::parse(self.request.body.clone())?;
-        self.check_grant(&wanted)?;
+        let expires_at = self.check_grant(&wanted)?;
         let key = trust::new_secret();
         let hash = trust::secret_hash(&key);
         let id = ApiKeyId::from_parts(unix_ms(), trust::random_bytes());
@@ -24,7 +33,7 @@ impl Call<'_> {
             name: wanted.name,
             scopes: wanted.scopes,
             project: wanted.project.or_else(|| self.caller.project.clone()),
-            expires_at: wanted.expires_at,
+            expires_at,
             key_prefix: key.chars().take(PREFIX_CHARS).collect(),
         };
         self.control.keep_api_key(id, hash).await?;
@@ -35,9 +44,7 @@ impl Call<'_> {
             Ok(Decision::Append(Box::new(fact), aggregate.clone()))
         };
         let render = |state: &State, aggregate: &Aggregate, replayed: bool| {
-            let api_key = state.orgs.api_key(aggregate.id().parse().ok()?)?;
-            let key = (!replayed).then(|| key.clone());
-            serde_json::to_value(ApiKeyCreated { api_key: ApiKeyBody::from(api_key), key, replayed }).ok()
+            show(state, aggregate, (!replayed).then(|| key.clone()))
         };
         let answer = self.mutate(decide, render).await;
         let stored = answer.as_ref().is_ok_and(|answer| answer.body.get("key").is_some());
@@ -81,8 +88,8 @@ impl Call<'_> {
         Ok(answer)
     }
 
-    /// A key never may more than its maker.
-    fn check_grant(&self, wanted: &CreateApiKey) -> Result<(), ApiError> {
+    /// A key never may more than its maker, nor for longer. Returns when it expires.
+    fn check_grant(&self, wanted: &CreateApiKey) -> Result<Option<Timestamp>, ApiError> {
         if let Some(project) = &wanted.project {
             let state = self.control.views().read();
             let known = state.orgs.project(project).is_some_and(|p| self.caller.sees(&p.org, &p.slug));
@@ -93,13 +100,27 @@ impl Call<'_> {
         if wanted.expires_at.is_some_and(|at| at <= now()) {
             return Err(ApiError::field("expires_at", "must be in the future"));
         }
-        let Grants::Scopes(own) = &self.caller.grants else { return Ok(()) };
+        let until = self.makers_expiry();
+        if let (Some(at), Some(until)) = (wanted.expires_at, until)
+            && at > until
+        {
+            let message = format!("must not be after that of the key that asks: {until}");
+            return Err(ApiError::field("expires_at", message));
+        }
+        let expires_at = wanted.expires_at.or(until);
+        let Grants::Scopes(own) = &self.caller.grants else { return Ok(expires_at) };
         if wanted.scopes.is_empty() || !wanted.scopes.is_subset(own) {
             let own: Vec<&str> = own.iter().copied().map(Scope::as_str).collect();
             let message = format!("must be among those of the key that asks: {}", own.join(", "));
             return Err(ApiError::field("scopes", message));
         }
-        Ok(())
+        Ok(expires_at)
+    }
+
+    /// When the key that asks expires; none for operators, whose credentials NATS judges.
+    fn makers_expiry(&self) -> Option<Timestamp> {
+        let Actor::ApiKey(id) = &self.caller.actor else { return None };
+        self.control.views().read().orgs.api_key(id.parse().ok()?)?.created.expires_at
     }
 
     fn sees(&self, key: &ApiKey) -> bool {

@@ -1,7 +1,7 @@
 //! `bundle create|list|show|download|verify|revoke|delete`
 
 use super::{Call, Place};
-use crate::execute::{Decision, Fact, store_error, unix_ms};
+use crate::execute::{Decision, Fact, store_error, unavailable, unix_ms};
 use crate::reactors::compile;
 use contract::{
     Answer, ApiError, BundleBody, BundleDownload, BundleVerification, CreateBundle, ErrorCode, FieldErrors, Page,
@@ -16,10 +16,19 @@ use views::State;
 const STATUSES: [&str; 4] = ["compiling", "compiled", "failed", "revoked"];
 
 impl Call<'_> {
-    /// Stores the source as a blob, then the fact that starts the compiler.
+    /// Stores the source as a blob, then the fact that starts the compiler. Nothing is uploaded for a repeat, nor for a version
+    /// that is known to be taken.
     pub(super) async fn create_bundle(&self) -> Result<Answer, ApiError> {
         let place = self.place()?;
         let wanted = CreateBundle::parse(self.request.body.clone())?;
+        // Looked at before the repeat is: a version that a twin of this call took shows up with the twin.
+        let taken = self.control.views().read().bundles.versioned(&place.project, &wanted.version).is_some();
+        if let Some(answer) = self.replay(render)? {
+            return Ok(answer);
+        }
+        if taken {
+            return Err(rejected(Rejection::VersionTaken));
+        }
         let source = bytes::Bytes::from(wanted.config_source);
         let bytes_max = self.control.settings().source_bytes_max;
         if source.len() > bytes_max {
@@ -40,7 +49,7 @@ impl Call<'_> {
             Ok(Decision::Append(Box::new(fact), aggregate))
         };
         let answer = self.mutate(decide, render).await?;
-        compile::begin(self.control);
+        compile::begin(self.control, id);
         Ok(answer)
     }
 
@@ -54,8 +63,8 @@ impl Call<'_> {
             let all = state.bundles.newest_first(&place.project, None);
             let total = all.filter(|(_, bundle)| fits(bundle)).count();
             let rest = state.bundles.newest_first(&place.project, before);
-            let shown: Vec<_> = rest.filter(|(_, bundle)| fits(bundle)).take(page.limit).collect();
-            let next = (shown.len() == page.limit).then(|| shown.last().map(|(p, _)| p.to_string())).flatten();
+            let mut shown: Vec<_> = rest.filter(|(_, bundle)| fits(bundle)).take(page.limit + 1).collect();
+            let next = cut(&mut shown, page.limit).map(|(position, _)| position.to_string());
             let bundles: Vec<BundleBody> = shown.iter().map(|(_, bundle)| BundleBody::from(*bundle)).collect();
             Ok(json!({"bundles": bundles, "total": total, "next": next}))
         })
@@ -91,7 +100,12 @@ impl Call<'_> {
             (archive, key.map(|key| key.public_key.clone()))
         };
         let problem = match self.control.blobs().read(archive.digest.as_str(), None).await {
-            Ok(Some(bytes)) => check(&bytes, &archive.signature, public_key.as_deref()),
+            Ok(Some(bytes)) => {
+                // Unpacking an archive takes longer than a runtime thread may be held.
+                let signature = archive.signature;
+                let checking = tokio::task::spawn_blocking(move || check(&bytes, &signature, public_key.as_deref()));
+                checking.await.map_err(|e| unavailable(&format!("the check stopped: {e}")))?
+            }
             Ok(None) => Some("the archive is not in the store".to_owned()),
             Err(journal::StoreError::Corrupt(what)) => Some(what),
             Err(e) => return Err(store_error(e)),
@@ -187,6 +201,13 @@ fn rejected(rejection: Rejection) -> ApiError {
             ApiError::new(ErrorCode::Conflict, rejection.to_string())
         }
     }
+}
+
+/// Cuts a list that was read one entry further than it shows: the last entry shown, if another one follows.
+pub(super) fn cut<T>(read: &mut Vec<T>, limit: usize) -> Option<&T> {
+    let more = read.len() > limit;
+    read.truncate(limit);
+    read.last().filter(|_| more)
 }
 
 /// `after` of a list that runs from new to old: the position at which the page before ended.

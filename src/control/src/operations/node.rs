@@ -1,5 +1,6 @@
 //! `node list|stats|show|delete`
 
+use super::bundle::cut;
 use super::{Call, Place};
 use crate::execute::{Decision, Fact};
 use contract::{Answer, ApiError, FieldErrors, NodeBody, NodeStats, Page};
@@ -18,9 +19,9 @@ impl Call<'_> {
         let after = after.map_err(|_| ApiError::field("after", "must be what an earlier page gave as next"))?;
         self.read(|state| {
             let presence = self.control.presence().read();
-            let (rows, total) = state.nodes.page(&place.project, &filter, after.as_ref(), page.limit);
+            let (mut rows, total) = state.nodes.page(&place.project, &filter, after.as_ref(), page.limit + 1);
+            let next = cut(&mut rows, page.limit).map(|row| row.node.name.to_string());
             let nodes: Vec<NodeBody> = rows.iter().map(|row| body(row, &presence)).collect();
-            let next = (nodes.len() == page.limit).then(|| nodes.last().map(|node| node.name.clone())).flatten();
             Ok(json!({"nodes": nodes, "total": total, "next": next}))
         })
     }

@@ -1,14 +1,15 @@
 //! `rollout create|list|show|pause|resume|cancel`
 
-use super::bundle::{one_of, position_after};
+use super::bundle::{cut, one_of, position_after};
 use super::{Call, Place};
 use crate::execute::{Decision, Fact, now, unix_ms};
 use contract::{Answer, ApiError, CreateRollout, ErrorCode, Page, ProgressBody, RolloutBody, RolloutDetail, StepBody};
 use domain::bundle;
 use domain::node::Node;
 use domain::rollout::{self, Blocker, Command, Rejection, Rollout, Selector, Spec, State as RolloutState};
-use domain::{Aggregate, RolloutId};
+use domain::{Aggregate, NodeId, RolloutId};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use views::{FleetView, State};
 
 const NAMED_MAX: usize = 5;
@@ -42,8 +43,8 @@ impl Call<'_> {
             let all = state.rollouts.newest_first(&place.project, None);
             let total = all.filter(|(_, rollout)| fits(rollout)).count();
             let rest = state.rollouts.newest_first(&place.project, before);
-            let shown: Vec<_> = rest.filter(|(_, rollout)| fits(rollout)).take(page.limit).collect();
-            let next = (shown.len() == page.limit).then(|| shown.last().map(|(p, _)| p.to_string())).flatten();
+            let mut shown: Vec<_> = rest.filter(|(_, rollout)| fits(rollout)).take(page.limit + 1).collect();
+            let next = cut(&mut shown, page.limit).map(|(position, _)| position.to_string());
             let rollouts: Vec<RolloutBody> = shown.iter().map(|(_, rollout)| RolloutBody::from(*rollout)).collect();
             Ok(json!({"rollouts": rollouts, "total": total, "next": next}))
         })
@@ -124,8 +125,8 @@ fn targets<'a>(state: &'a State, place: &Place, selector: &Selector) -> Result<V
     if let Selector::NodeIds { node_ids } = selector
         && targets.len() < node_ids.len()
     {
-        let known = |id| targets.iter().any(|node| node.id == id);
-        let unknown = node_ids.iter().filter(|id| !known(**id)).take(NAMED_MAX).map(ToString::to_string);
+        let known: HashSet<NodeId> = targets.iter().map(|node| node.id).collect();
+        let unknown = node_ids.iter().filter(|id| !known.contains(id)).take(NAMED_MAX).map(ToString::to_string);
         let unknown = unknown.collect::<Vec<_>>().join(", ");
         return Err(ApiError::field("target_selector", format!("names nodes that do not exist here: {unknown}")));
     }
@@ -171,8 +172,8 @@ fn spec(wanted: &CreateRollout, targets: usize) -> Spec {
 
 /// What a rollout waits for, for people.
 fn sentence(state: &State, blocker: &Blocker) -> String {
-    let names = |ids: &[domain::NodeId]| {
-        let name = |id: &domain::NodeId| state.nodes.get(*id).map_or_else(|| id.to_string(), |n| n.name.to_string());
+    let names = |ids: &[NodeId]| {
+        let name = |id: &NodeId| state.nodes.get(*id).map_or_else(|| id.to_string(), |n| n.name.to_string());
         let mut text = ids.iter().take(NAMED_MAX).map(name).collect::<Vec<_>>().join(", ");
         if ids.len() > NAMED_MAX {
             text.push_str(&format!(" and {} more", ids.len() - NAMED_MAX));

@@ -4,25 +4,27 @@
 //! look whenever a fact of a bundle arrives and once in a while.
 
 use crate::control::Control;
-use crate::execute::{Decision, Fact, Meta, store_error, unavailable};
+use crate::execute::{Decision, Fact, Meta, now, store_error, unavailable};
 use crate::org_keys::no_signing_key;
 use ::bundle::{Limits, PROXY_VERSION};
 use contract::ApiError;
 use domain::bundle::{self, Bundle, Command, Compiled, Failed, File, Problem};
 use domain::org::KeyUse;
 use domain::{Aggregate, BundleId, Event};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use views::State;
 
 /// After this long a bundle that still compiles is taken over: its replica has stopped, or the store was away.
 const TAKE_OVER_AFTER: SignedDuration = SignedDuration::from_secs(20);
+/// What could not be compiled for so long, for a reason outside of its source, has failed: nothing waits forever.
+const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Begins with what was just created here; the answer does not wait for it.
-pub(crate) fn begin(control: &Control) {
+pub(crate) fn begin(control: &Control, id: BundleId) {
     let control = control.clone();
-    tokio::spawn(async move { compile_all(&control, SignedDuration::ZERO).await });
+    tokio::spawn(async move { compile_in_turn(&control, id).await });
 }
 
 /// Takes over what others left behind, for as long as the replica runs.
@@ -35,17 +37,21 @@ pub(crate) async fn run(control: Control) {
     }
 }
 
-async fn compile_all(control: &Control, older_than: SignedDuration) {
-    let limit = crate::execute::now().saturating_sub(older_than).unwrap_or(jiff::Timestamp::MIN);
+pub(crate) async fn compile_all(control: &Control, older_than: SignedDuration) {
+    let limit = now().saturating_sub(older_than).unwrap_or(Timestamp::MIN);
     let waiting: Vec<BundleId> = {
         let state = control.views().read();
         state.bundles.compiling().filter(|bundle| bundle.created_at <= limit).map(|bundle| bundle.id).collect()
     };
     for id in waiting {
-        let Ok(_turn) = control.compiling().acquire().await else { return };
-        if let Err(e) = compile(control, id).await {
-            tracing::warn!(bundle = %id, error = &e as &dyn std::error::Error, "bundle not compiled yet");
-        }
+        compile_in_turn(control, id).await;
+    }
+}
+
+async fn compile_in_turn(control: &Control, id: BundleId) {
+    let Ok(_turn) = control.compiling().acquire().await else { return };
+    if let Err(e) = compile(control, id).await {
+        tracing::warn!(bundle = %id, error = &e as &dyn std::error::Error, "bundle not compiled yet");
     }
 }
 
@@ -54,7 +60,11 @@ async fn compile(control: &Control, id: BundleId) -> Result<(), ApiError> {
     if !matches!(bundle.state, bundle::State::Compiling) {
         return Ok(());
     }
-    let outcome = outcome(control, &bundle).await?;
+    let outcome = match outcome(control, &bundle).await {
+        Ok(outcome) => outcome,
+        Err(e) if now().duration_since(bundle.created_at) > GIVE_UP_AFTER => Err(given_up(&e)),
+        Err(e) => return Err(e),
+    };
     let meta = Meta::system(&["compile", &id.to_string()]);
     let decide = |state: &State| {
         let Some(bundle) = state.bundles.get(id) else { return Ok(Decision::Nothing(())) };
@@ -100,6 +110,13 @@ async fn outcome(control: &Control, bundle: &Bundle) -> Result<Result<Compiled, 
         proxy_version: PROXY_VERSION.to_owned(),
         warnings: compiled.warnings.into_iter().map(problem).collect(),
     }))
+}
+
+pub(crate) fn given_up(cause: &ApiError) -> Failed {
+    let message = format!("could not be compiled for {} minutes: {cause}", GIVE_UP_AFTER.as_mins());
+    let help = "create the bundle again under another version, or delete this one first".to_owned();
+    let code = "not_compiled".to_owned();
+    Failed { problems: vec![Problem { code, message, line: None, column: None, help: Some(help) }] }
 }
 
 fn file(entry: ::bundle::FileEntry) -> Option<File> {

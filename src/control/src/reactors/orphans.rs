@@ -14,13 +14,13 @@ pub(crate) async fn run(control: Control) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         if control.credentials().is_caught_up() && control.catch_up().await.is_ok() {
-            sweep(&control).await;
+            let before = now().saturating_sub(AGE_MIN).unwrap_or(Timestamp::MIN);
+            sweep(&control, before).await;
         }
     }
 }
 
-async fn sweep(control: &Control) {
-    let before = now().saturating_sub(AGE_MIN).unwrap_or(Timestamp::MIN);
+pub(crate) async fn sweep(control: &Control, before: Timestamp) {
     let orphans = {
         let state = control.views().read();
         let live = |id| state.orgs.api_key(id).is_some_and(|key| key.revoked_at.is_none());

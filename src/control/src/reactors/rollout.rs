@@ -3,10 +3,10 @@
 
 use crate::control::Control;
 use crate::execute::{Decision, Fact, Meta, now};
-use contract::{ApiError, ErrorCode};
+use contract::ApiError;
 use domain::rollout::{self, Rollout};
 use domain::{Aggregate, Event, Recorded, RolloutId, Slug};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,8 @@ const ACTIONS_MAX: u32 = 64;
 /// Heartbeats come in floods; looking once after each flood is enough.
 const HEARD_PAUSE: Duration = Duration::from_millis(20);
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+const CAUGHT_UP_PAUSE: Duration = Duration::from_millis(20);
+const DUE_PAUSE: SignedDuration = SignedDuration::from_millis(200);
 /// Longest sleep without any deadline.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -30,6 +32,9 @@ enum Wake {
 
 pub(crate) async fn run(control: Control) {
     let mut facts = control.views().listen();
+    while !control.is_caught_up() {
+        tokio::time::sleep(CAUGHT_UP_PAUSE).await;
+    }
     let mut wake = Wake::All;
     loop {
         let deadline = match look(&control, &wake).await {
@@ -77,23 +82,33 @@ fn drain(first: &Recorded, facts: &mut Receiver<Arc<Recorded>>) -> Wake {
     }
 }
 
-/// Lets every live rollout take the steps that are due; returns when time alone changes the next answer.
+/// Lets every live rollout take the steps that are due, also when one of them cannot; returns when time alone changes the next
+/// answer.
 async fn look(control: &Control, wake: &Wake) -> Result<Option<Timestamp>, ApiError> {
-    if !control.is_caught_up() {
-        return Ok(Some(now() + jiff::SignedDuration::from_millis(100)));
-    }
     let woken = |rollout: &&Rollout| match wake {
         Wake::All => true,
         Wake::Projects(projects) => projects.contains(&rollout.project),
     };
     let live: Vec<RolloutId> = control.views().read().rollouts.live().filter(woken).map(|r| r.id).collect();
+    let mut failure = None;
     for id in live {
-        let mut actions = 0;
-        while actions < ACTIONS_MAX && step(control, id).await? {
-            actions += 1;
+        if let Err(e) = act(control, id).await {
+            failure.get_or_insert(e);
         }
     }
-    Ok(next_deadline(control))
+    match failure {
+        Some(e) => Err(e),
+        None => Ok(next_deadline(control)),
+    }
+}
+
+async fn act(control: &Control, id: RolloutId) -> Result<(), ApiError> {
+    for _ in 0..ACTIONS_MAX {
+        if !step(control, id).await? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn next_deadline(control: &Control) -> Option<Timestamp> {
@@ -101,7 +116,12 @@ fn next_deadline(control: &Control) -> Option<Timestamp> {
     let state = control.views().read();
     let presence = control.presence().read();
     let fleet = FleetView { state: &state, presence: &presence };
-    state.rollouts.live().filter_map(|r| rollout::evaluate(r, &fleet, limits, now()).next_deadline).min()
+    let deadline = |rollout| {
+        let verdict = rollout::evaluate(rollout, &fleet, limits, now());
+        // What is due already was not looked at this time, or could not be done: its turn comes soon.
+        verdict.action.map_or(verdict.next_deadline, |_| now().checked_add(DUE_PAUSE).ok())
+    };
+    state.rollouts.live().filter_map(deadline).min()
 }
 
 /// One action, if one is due.
@@ -111,12 +131,7 @@ async fn step(control: &Control, id: RolloutId) -> Result<bool, ApiError> {
     // Two replicas that act at the same position are one command: the first is stored, the second recognised.
     let meta = Meta::system(&["rollout", &id.to_string(), &position.to_string()]);
     let decide = |state: &State| Ok(decide(control, state, id));
-    match control.commit(&meta, decide).await {
-        Ok(done) => Ok(done.value),
-        // Somebody moved it on so often that we gave up; what there is to do now is found at the next wake-up.
-        Err(e) if e.code == ErrorCode::Conflict => Ok(false),
-        Err(e) => Err(e),
-    }
+    control.commit(&meta, decide).await.map(|done| done.value)
 }
 
 fn decide(control: &Control, state: &State, id: RolloutId) -> Decision<bool> {

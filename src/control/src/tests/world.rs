@@ -1,0 +1,125 @@
+//! A project with one resource for every operation, and the request that each operation succeeds with.
+
+use super::stage::{CONFIG, Stage};
+use contract::{Operation, Request};
+use domain::org::{self, KeyUse};
+use domain::project::{self, Registration};
+use domain::{Aggregate, Event, Position, ProjectId, Slug};
+use serde_json::{Value, json};
+
+use crate::execute::{Fact, Meta};
+
+pub(crate) struct World {
+    node: String,
+    node_to_delete: String,
+    free_node: String,
+    bundle: String,
+    bundle_to_revoke: String,
+    bundle_to_delete: String,
+    running: String,
+    running_too: String,
+    paused: String,
+    api_key: String,
+}
+
+impl World {
+    pub async fn of(stage: &Stage) -> World {
+        let mut nodes = Vec::new();
+        for name in ["n1", "n2", "n3", "n4", "n5"] {
+            nodes.push(stage.node(name).await.0.id.to_string());
+        }
+        let [running, running_too, paused, free_node, node_to_delete] = <[String; 5]>::try_from(nodes).unwrap();
+        let bundle = stage.bundle("v1").await;
+        let bundle_to_revoke = stage.bundle("v2").await;
+        let bundle_to_delete = stage.bundle("v3").await;
+        let on = |node: &str| json!({"bundle_id": bundle, "target_selector": {"type": "node_ids", "node_ids": [node]}});
+        let node = running.clone();
+        let running = stage.rollout(on(&running)).await;
+        let running_too = stage.rollout(on(&running_too)).await;
+        let paused = stage.rollout(on(&paused)).await;
+        assert_eq!(stage.ask(Operation::RolloutPause).id(&paused).send().await.status, 200);
+        let api_key = stage.ask(Operation::ApiKeyCreate).body(json!({"name": "ci"})).send().await;
+        let api_key = api_key.body["id"].as_str().unwrap().to_owned();
+        World {
+            node,
+            node_to_delete,
+            free_node,
+            bundle,
+            bundle_to_revoke,
+            bundle_to_delete,
+            running,
+            running_too,
+            paused,
+            api_key,
+        }
+    }
+
+    pub fn request(&self, operation: Operation) -> Request {
+        let id = match operation {
+            Operation::NodeShow => Some(&self.node),
+            Operation::NodeDelete => Some(&self.node_to_delete),
+            Operation::BundleShow | Operation::BundleDownload | Operation::BundleVerify => Some(&self.bundle),
+            Operation::BundleRevoke => Some(&self.bundle_to_revoke),
+            Operation::BundleDelete => Some(&self.bundle_to_delete),
+            Operation::RolloutShow | Operation::RolloutPause => Some(&self.running),
+            Operation::RolloutCancel => Some(&self.running_too),
+            Operation::RolloutResume => Some(&self.paused),
+            Operation::ApiKeyShow | Operation::ApiKeyRevoke => Some(&self.api_key),
+            Operation::ProjectCreate
+            | Operation::ProjectList
+            | Operation::NodeList
+            | Operation::NodeStats
+            | Operation::BundleCreate
+            | Operation::BundleList
+            | Operation::RolloutCreate
+            | Operation::RolloutList
+            | Operation::ApiKeyCreate
+            | Operation::ApiKeyList => None,
+        };
+        Request { project: Some("demo".to_owned()), id: id.cloned(), body: self.body(operation), ..Request::default() }
+    }
+
+    fn body(&self, operation: Operation) -> Value {
+        match operation {
+            Operation::ProjectCreate => json!({"slug": "new"}),
+            Operation::BundleCreate => json!({"version": "v-new", "config_source": CONFIG}),
+            Operation::RolloutCreate => {
+                json!({"bundle_id": self.bundle, "target_selector": {"type": "node_ids", "node_ids": [self.free_node]}})
+            }
+            Operation::ApiKeyCreate => json!({"name": "new"}),
+            _ => Value::Null,
+        }
+    }
+
+    /// The same request with another body, as valid as the first.
+    pub fn other_request(&self, operation: Operation) -> Request {
+        let mut request = self.request(operation);
+        let (field, value) = match operation {
+            Operation::ProjectCreate => ("slug", json!("newer")),
+            Operation::BundleCreate => ("version", json!("v-newer")),
+            Operation::RolloutCreate => ("max_unavailable", json!(1)),
+            Operation::ApiKeyCreate => ("name", json!("newer")),
+            _ => ("reason", json!("another")),
+        };
+        request.body[field] = value;
+        request
+    }
+}
+
+/// One more org with a project and its signing keys.
+pub(crate) async fn another_org(stage: &Stage, org: &str, project: &str) {
+    let (org, project): (Slug, Slug) = (org.parse().unwrap(), project.parse().unwrap());
+    let created = Event::Org(org::Event::Created(org::Created { name: org.to_string() }));
+    let of_org = Fact::next(Aggregate::Org(org.clone()), Position::START, created);
+    let created = project::Created {
+        id: ProjectId::from_parts(1, [1; 10]),
+        name: project.to_string(),
+        registration: Registration::Open,
+    };
+    let aggregate = Aggregate::Project { org: org.clone(), project };
+    let of_project = Fact::first(aggregate, Position::START, Event::Project(project::Event::Created(created)));
+    let meta = Meta::once(domain::Actor::System);
+    stage.control.commit_batch(&meta, vec![of_org, of_project]).await.unwrap().unwrap();
+    stage.control.create_signing_key(&org, KeyUse::NodeToken).await.unwrap();
+    stage.control.create_signing_key(&org, KeyUse::Bundle).await.unwrap();
+}
