@@ -18,6 +18,13 @@ pub struct Mutation {
     pub idempotency_key: Option<String>,
 }
 
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Watching {
+    /// Show it again whenever something changes, until stopped
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
 /// `key=value`; the value may be empty and may hold `=`.
 pub fn parse_label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

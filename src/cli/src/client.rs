@@ -10,7 +10,6 @@ use crate::target::Target;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, RequestErrorKind, ServerError, Subscriber};
 use contract::{Answer, Operation, Request, Route};
 use data_encoding::HEXLOWER;
-use ring::rand::{SecureRandom, SystemRandom};
 use std::error::Error;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -49,6 +48,11 @@ impl Client {
             let key = key.clone();
             async move { key.sign(&nonce).map_err(async_nats::AuthError::new) }
         });
+        let options = match &target.ca_file {
+            // Whoever names an authority does not want a server that offers no TLS.
+            Some(path) => options.add_root_certificates(path.clone()).require_tls(true),
+            None => options,
+        };
         let connecting = options
             .name("pilothouse cli")
             .custom_inbox_prefix(&inbox_prefix)
@@ -207,11 +211,8 @@ fn read_answer(reply: &[u8]) -> Result<Answer, CliError> {
 
 /// 16 random bytes as hex.
 fn random_key() -> Result<String, CliError> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| CliError::System {
-        action: "draw an idempotency key",
-        source: std::io::Error::other("no random source"),
-    })?;
+    let failed = |source| CliError::System { action: "draw an idempotency key", source };
+    let bytes = crate::files::random_bytes().map_err(failed)?;
     Ok(HEXLOWER.encode(&bytes))
 }
 
@@ -220,6 +221,9 @@ fn random_key() -> Result<String, CliError> {
 mod tests {
     use super::*;
     use crate::exit::Exit;
+    use crate::globals::Output;
+    use crate::testing::{Fake, on_server_with};
+    use serde_json::json;
 
     #[test]
     fn a_complaint_ends_only_the_request_that_it_concerns() {
@@ -230,6 +234,37 @@ mod tests {
         assert_eq!(exit("Permissions Violation for Subscription to \"fleet.*.demo.>\""), None);
         assert_eq!(exit("User Authentication Expired"), Some(Exit::Auth));
         assert_eq!(exit("Stale Connection"), None);
+    }
+
+    #[test]
+    fn a_named_authority_demands_tls_and_its_own_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            dir.path().join(name)
+        };
+        let make = || rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let (mine, other) = (make(), make());
+        let (cert, key) = (write("cert.pem", &mine.cert.pem()), write("key.pem", &mine.signing_key.serialize_pem()));
+        let stranger = write("other.pem", &other.cert.pem());
+        let line = |ca: &std::path::Path| format!("project list --ca-file {}", ca.display());
+        let answer = |_: Operation, _: &Request, _| Fake::ok(200, json!({"projects": []}), 1);
+        let settings = format!("tls {{ cert_file: {:?}, key_file: {:?} }}", cert, key);
+        on_server_with(&settings, async |server| {
+            let control = ConnectOptions::new().add_root_certificates(cert.clone());
+            let mut fake = Fake::start_as(&server, control, answer).await;
+            assert_eq!(fake.run(Output::Table, &line(&cert), "").await.exit, Exit::Ok);
+            for line in ["project list", &line(&stranger)] {
+                let ran = fake.run(Output::Table, line, "").await;
+                assert_eq!(ran.exit, Exit::Timeout, "{line}");
+                assert!(ran.talk.contains("certificate"), "{line}: {}", ran.talk);
+            }
+        });
+        on_server_with("", async |server| {
+            let mut fake = Fake::start(&server, answer).await;
+            let ran = fake.run(Output::Table, &line(&cert), "").await;
+            assert_eq!((ran.exit, ran.data.as_str()), (Exit::Timeout, ""), "a server without TLS: {}", ran.talk);
+        });
     }
 
     #[test]

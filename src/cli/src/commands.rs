@@ -2,18 +2,36 @@
 
 mod apikey;
 mod bundle;
+mod completions;
+mod context;
 mod events;
 mod node;
 mod project;
 mod rollout;
 
+use crate::console::Console;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::globals::Globals;
 use crate::session::Session;
+use crate::surroundings::Surroundings;
+use crate::target::Target;
 
-/// What an operator can ask for.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    #[command(flatten)]
+    Question(Question),
+    /// Contexts: installations under names of their own
+    #[command(subcommand)]
+    Context(context::Verb),
+    /// Print a script that completes commands, names and ids on the command line
+    #[command(after_help = completions::EXAMPLE)]
+    Completions(completions::Completions),
+}
+
+/// What an operator can ask a control plane for.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Question {
     /// Projects: what nodes, bundles and rollouts belong to
     #[command(subcommand)]
     Project(project::Verb),
@@ -34,16 +52,29 @@ pub enum Command {
     Events(events::Verb),
 }
 
-pub(crate) async fn run(command: Command, session: &mut Session) -> Result<Exit, CliError> {
-    match command {
-        Command::Project(verb) => project::run(verb, session).await,
-        Command::Node(verb) => node::run(verb, session).await,
-        Command::Bundle(verb) => bundle::run(verb, session).await,
-        Command::Rollout(verb) => rollout::run(verb, session).await,
-        Command::Apikey(verb) => apikey::run(verb, session).await,
-        Command::Events(verb) => events::run(verb, session).await,
+pub(crate) async fn run(
+    command: Command,
+    globals: &Globals,
+    around: &Surroundings,
+    console: &mut Console,
+) -> Result<Exit, CliError> {
+    let question = match command {
+        Command::Question(question) => question,
+        Command::Context(verb) => return context::run(verb, globals, around, console),
+        Command::Completions(completions) => return completions::run(&completions, console),
+    };
+    let session = &mut Session::new(Target::resolve(globals, around)?, console);
+    match question {
+        Question::Project(verb) => project::run(verb, session).await,
+        Question::Node(verb) => node::run(verb, session).await,
+        Question::Bundle(verb) => bundle::run(verb, session).await,
+        Question::Rollout(verb) => rollout::run(verb, session).await,
+        Question::Apikey(verb) => apikey::run(verb, session).await,
+        Question::Events(verb) => events::run(verb, session).await,
     }
 }
 
+#[cfg(test)]
+pub(crate) use bundle::tests::bundle as bundle_body;
 #[cfg(test)]
 mod tests;

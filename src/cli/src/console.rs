@@ -1,46 +1,63 @@
 //! Where a command reads and writes: data on stdout, talk on stderr, questions only to a person at a terminal.
 
+use crate::color::{self, cut, unpainted};
 use crate::error::CliError;
-use crate::globals::Output;
-use crate::render::plain;
+use crate::globals::{Globals, Output};
+use crate::render::{plain, steers};
+use crate::surroundings::Surroundings;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-/// Where the terminal does not say how wide it is.
+/// Where the terminal does not say how large it is.
 const COLUMNS_DEFAULT: u16 = 80;
+const ROWS_DEFAULT: u16 = 24;
 const ERASE_LINE: &str = "\r\u{1b}[2K";
+/// To the upper left corner, and away with everything below it.
+const ERASE_SCREEN: &str = "\u{1b}[H\u{1b}[2J";
+/// Begins every document of a stream of YAML.
+const YAML_DOCUMENT: &str = "---\n";
 
 pub(crate) struct Console {
     pub data: Box<dyn Write>,
     pub talk: Box<dyn Write>,
     pub input: Box<dyn BufRead>,
     pub data_is_terminal: bool,
+    /// Data and talk are coloured.
+    pub colors: (bool, bool),
     /// Somebody is there to answer a question.
     pub asks: bool,
-    /// Width of the terminal.
+    /// Size of the terminal.
     pub columns: u16,
+    pub rows: u16,
     pub output: Output,
     pub clock: fn() -> Timestamp,
 }
 
 impl Console {
-    pub fn of_process(output: Output) -> Console {
-        let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+    pub fn of_process(globals: &Globals, around: &Surroundings) -> Console {
+        let (rows, columns) =
+            rustix::termios::tcgetwinsize(io::stdout()).map_or((0, 0), |size| (size.ws_row, size.ws_col));
+        let (data, talk) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let colors = |terminal| color::wanted(globals.color, around, terminal);
         Console {
             data: Box::new(io::stdout()),
             talk: Box::new(io::stderr()),
             input: Box::new(io::stdin().lock()),
-            data_is_terminal: io::stdout().is_terminal(),
-            asks: io::stdin().is_terminal() && io::stderr().is_terminal(),
+            data_is_terminal: data,
+            colors: (colors(data), colors(talk)),
+            asks: io::stdin().is_terminal() && talk,
             columns: if columns == 0 { COLUMNS_DEFAULT } else { columns },
-            output,
+            rows: if rows == 0 { ROWS_DEFAULT } else { rows },
+            output: globals.output,
             clock: Timestamp::now,
         }
     }
 
-    pub fn is_json(&self) -> bool {
-        self.output == Output::Json
+    /// The output is for a program: the answer's body as it is, and nothing else.
+    pub fn is_structured(&self) -> bool {
+        self.output != Output::Table
     }
 
     pub fn now(&self) -> Timestamp {
@@ -50,27 +67,75 @@ impl Console {
     /// Prints lines of data and makes them visible at once.
     pub fn print(&mut self, text: &str) -> Result<(), CliError> {
         let text = text.trim_end_matches('\n');
-        writeln!(self.data, "{text}").and_then(|()| self.data.flush()).map_err(CliError::Output)
+        let text = if self.colors.0 { text.to_owned() } else { unpainted(text) };
+        self.write(&text)
     }
 
-    /// A body as it was answered, indented. An answer without a body prints nothing.
-    pub fn print_json(&mut self, body: &serde_json::Value) -> Result<(), CliError> {
+    /// Prints text of another form than the options ask for.
+    pub fn print_raw(&mut self, text: &str) -> Result<(), CliError> {
+        self.write(text.trim_end_matches('\n'))
+    }
+
+    /// Prints an answer: its body as it is, or what `render` makes of it.
+    pub fn show(
+        &mut self,
+        body: &Value,
+        render: impl FnOnce(&Value, Timestamp) -> Result<String, CliError>,
+    ) -> Result<(), CliError> {
+        if self.is_structured() {
+            return self.print_body(body);
+        }
+        let text = render(body, self.now())?;
+        self.print(&text)
+    }
+
+    /// A body as it was answered. An answer without a body prints nothing.
+    pub fn print_body(&mut self, body: &Value) -> Result<(), CliError> {
         if body.is_null() {
             return Ok(());
         }
-        self.print(&format!("{body:#}"))
+        match self.output {
+            Output::Yaml => self.write(yaml(body)?.trim_end_matches('\n')),
+            Output::Json | Output::Table => self.write(&harmless(&format!("{body:#}"))),
+        }
     }
 
-    /// One line of a stream of JSON values.
-    pub fn print_json_line(&mut self, value: &impl Serialize) -> Result<(), CliError> {
-        let line = serde_json::to_string(value).map_err(|error| CliError::Unreadable(error.to_string()))?;
-        self.print(&line)
+    /// One value of a stream.
+    pub fn print_item(&mut self, value: &impl Serialize) -> Result<(), CliError> {
+        match self.output {
+            Output::Yaml => self.write(&format!("{YAML_DOCUMENT}{}", yaml(value)?.trim_end_matches('\n'))),
+            Output::Json | Output::Table => self.write(&json(value)?),
+        }
+    }
+
+    /// Says what was done, where that is not told by data.
+    pub fn done(&mut self, body: &Value, text: &str) -> Result<(), CliError> {
+        if self.is_structured() {
+            return self.print_body(body);
+        }
+        self.say(text);
+        Ok(())
     }
 
     /// Replaces the line drawn before, on a terminal.
     pub fn redraw(&mut self, line: &str) -> Result<(), CliError> {
-        let cut: String = line.chars().take(usize::from(self.columns.saturating_sub(1))).collect();
-        write!(self.data, "{ERASE_LINE}{cut}").and_then(|()| self.data.flush()).map_err(CliError::Output)
+        let line = cut(line, usize::from(self.columns.saturating_sub(1)));
+        write!(self.data, "{ERASE_LINE}{line}").and_then(|()| self.data.flush()).map_err(CliError::Output)
+    }
+
+    /// Replaces everything drawn before, on a terminal. What does not fit is left out.
+    pub fn redraw_screen(&mut self, text: &str) -> Result<(), CliError> {
+        // The last row stays free for the cursor, and one for the line that says what is left out.
+        let room = usize::from(self.rows.saturating_sub(2)).max(1);
+        let mut lines: Vec<String> = text.lines().map(|line| cut(line, usize::from(self.columns))).collect();
+        let over = lines.len().saturating_sub(room);
+        lines.truncate(room);
+        if over > 0 {
+            lines.push(format!("… {over} more"));
+        }
+        let text = lines.join("\n");
+        let text = if self.colors.0 { text } else { unpainted(&text) };
+        self.write(&format!("{ERASE_SCREEN}{text}"))
     }
 
     /// Removes the redrawn line, so that a lasting one can stand in its place.
@@ -84,11 +149,16 @@ impl Console {
     }
 
     pub fn complain(&mut self, error: &CliError) {
-        if !self.is_json() {
-            return self.say(&format!("error: {error}"));
-        }
-        let body = serde_json::to_string(&error.body()).unwrap_or_else(|_| error.to_string());
-        let _ = writeln!(self.talk, "{body}");
+        let body = match self.output {
+            Output::Table => None,
+            Output::Json => json(&error.body()).ok(),
+            Output::Yaml => yaml(&error.body()).ok(),
+        };
+        let _ = match body {
+            Some(body) => writeln!(self.talk, "{}", body.trim_end_matches('\n')),
+            None if self.colors.1 => writeln!(self.talk, "{} {}", color::error("error:"), plain(&error.to_string())),
+            None => writeln!(self.talk, "error: {}", plain(&error.to_string())),
+        };
     }
 
     /// Asks before something that cannot be undone. `what` is a question without its mark.
@@ -108,44 +178,32 @@ impl Console {
             _ => Err(CliError::Declined),
         }
     }
+
+    fn write(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(self.data, "{text}").and_then(|()| self.data.flush()).map_err(CliError::Output)
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, CliError> {
+    let text = serde_json::to_string(value).map_err(|error| CliError::Unreadable(error.to_string()))?;
+    Ok(harmless(&text))
+}
+
+/// The same JSON without characters that could steer a terminal. Those above ASCII stand in strings only, and the others are
+/// escaped there already.
+fn harmless(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        match steers(c) && !c.is_ascii() {
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+        out
+    })
+}
+
+fn yaml(value: &impl Serialize) -> Result<String, CliError> {
+    serde_saphyr::to_string(value).map_err(|error| CliError::Unreadable(error.to_string()))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::exit::Exit;
-    use crate::testing::console;
-
-    #[test]
-    fn nothing_destructive_without_a_yes() {
-        let (mut silent, ..) = console(Output::Table, "y\n");
-        assert_eq!(silent.confirm("Delete node a", false).unwrap_err().exit(), Exit::Usage);
-        assert!(silent.confirm("Delete node a", true).is_ok());
-        for (typed, accepted) in [("y\n", true), ("YES\n", true), ("\n", false), ("", false), ("n\n", false)] {
-            let (mut console, _, talk) = console(Output::Table, typed);
-            console.asks = true;
-            assert_eq!(console.confirm("Delete node a", false).is_ok(), accepted, "{typed:?}");
-            assert_eq!(talk.text(), "Delete node a? [y/N] ");
-        }
-    }
-
-    #[test]
-    fn talk_cannot_steer_the_terminal() {
-        let (mut console, _, talk) = console(Output::Table, "");
-        console.say("name \u{1b}]0;x\u{7} taken");
-        assert_eq!(talk.text(), "name \\u{1b}]0;x\\u{7} taken\n");
-    }
-
-    #[test]
-    fn errors_are_a_sentence_or_a_body() {
-        let error = CliError::NobodyAnswers { url: "nats://x".to_owned() };
-        let (mut table, data, talk) = console(Output::Table, "");
-        table.complain(&error);
-        assert!(talk.text().starts_with("error: no control plane answers at nats://x: "));
-        let (mut json, _, talk) = console(Output::Json, "");
-        json.complain(&error);
-        let body: contract::ErrorBody = serde_json::from_str(&talk.text()).unwrap();
-        assert_eq!((body, data.text()), (error.body(), String::new()));
-    }
-}
+mod tests;

@@ -13,6 +13,11 @@ pub(crate) enum CliError {
     Usage(String),
     #[error("{0}")]
     Credential(String),
+    #[error("{0}")]
+    NoContext(String),
+    /// A context of that name is there, and it is another one.
+    #[error("{0}")]
+    Taken(String),
     #[error("nothing was changed")]
     Declined,
     #[error("no control plane answers at {url}: is `pilothouse serve` or `pilothouse dev` running?")]
@@ -56,6 +61,8 @@ impl CliError {
             | CliError::MutationTimedOut { .. }
             | CliError::StillGoing { .. }
             | CliError::Connection { .. } => Exit::Timeout,
+            CliError::NoContext(_) => Exit::NotFound,
+            CliError::Taken(_) => Exit::Conflict,
             CliError::Answered(body) => Exit::of(body.code),
             CliError::Declined | CliError::Unreadable(_) | CliError::Output(_) | CliError::System { .. } => {
                 Exit::Failure
@@ -70,6 +77,8 @@ impl CliError {
             CliError::Usage(_) | CliError::Declined => ErrorCode::MalformedRequest,
             CliError::Credential(_) | CliError::Refused { .. } => ErrorCode::InvalidCredential,
             CliError::Forbidden(_) => ErrorCode::InsufficientScope,
+            CliError::NoContext(_) => ErrorCode::NotFound,
+            CliError::Taken(_) => ErrorCode::Conflict,
             CliError::Unreadable(_) | CliError::Output(_) | CliError::System { .. } => ErrorCode::Internal,
             _ => ErrorCode::Unavailable,
         };

@@ -18,11 +18,21 @@ pub enum Exit {
     Conflict,
     /// Nobody answered in time; trying again is safe.
     Timeout,
+    /// Nothing goes on until people approve it.
+    Approval,
 }
 
 impl Exit {
-    pub const ALL: [Exit; 7] =
-        [Exit::Ok, Exit::Failure, Exit::Usage, Exit::NotFound, Exit::Auth, Exit::Conflict, Exit::Timeout];
+    pub const ALL: [Exit; 8] = [
+        Exit::Ok,
+        Exit::Failure,
+        Exit::Usage,
+        Exit::NotFound,
+        Exit::Auth,
+        Exit::Conflict,
+        Exit::Timeout,
+        Exit::Approval,
+    ];
 
     /// What the process returns. 6 is not used.
     pub fn code(self) -> u8 {
@@ -34,6 +44,7 @@ impl Exit {
             Exit::Auth => 4,
             Exit::Conflict => 5,
             Exit::Timeout => 7,
+            Exit::Approval => 8,
         }
     }
 
@@ -46,7 +57,8 @@ impl Exit {
             Exit::NotFound => "no such resource",
             Exit::Auth => "the credential is missing, refused, or may not do this",
             Exit::Conflict => "the state of the resource does not allow it",
-            Exit::Timeout => "nobody answered in time",
+            Exit::Timeout => "nobody answered in time, or what was waited for has not come",
+            Exit::Approval => "what was waited for needs an approval first",
         }
     }
 
@@ -97,7 +109,8 @@ mod tests {
             3 no such resource
             4 the credential is missing, refused, or may not do this
             5 the state of the resource does not allow it
-            7 nobody answered in time
+            7 nobody answered in time, or what was waited for has not come
+            8 what was waited for needs an approval first
         "#]]
         .assert_eq(&rows.concat());
     }

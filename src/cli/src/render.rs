@@ -1,12 +1,17 @@
 //! Text for people: aligned tables, relative times, sizes. What others chose (names, versions, reasons) is shown without its
-//! control characters, so that nothing stored in the fleet can steer an operator's terminal.
+//! control characters, so that nothing stored in the fleet can steer an operator's terminal. States are coloured here, always;
+//! the console takes the colours away where they are not wanted.
 
+use crate::color;
 use jiff::Timestamp;
-use std::fmt::{self, Write};
+use std::fmt;
 
 const GAP: &str = "  ";
 /// Shown for what is absent.
 pub(crate) const NONE: &str = "-";
+
+/// What the columns and fields are called that hold a state.
+const STATES: [&str; 2] = ["STATE", "STATUS"];
 
 /// Rows under headings, columns as wide as their widest cell.
 pub(crate) struct Table<const N: usize> {
@@ -31,15 +36,27 @@ impl<const N: usize> fmt::Display for Table<N> {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        for row in &self.rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
-                write!(line, "{cell:width$}{GAP}")?;
-            }
-            writeln!(f, "{}", line.trim_end())?;
+        let mut rows = self.rows.iter();
+        let headings = rows.next();
+        let is_state = |column: usize| headings.is_some_and(|headings| STATES.contains(&headings[column].as_str()));
+        if let Some(headings) = headings {
+            writeln!(f, "{}", color::heading(line(headings, &widths, |_, cell| cell.to_owned()).trim_end()))?;
+        }
+        for row in rows {
+            let paint = |column: usize, cell: &str| if is_state(column) { color::state(cell) } else { cell.to_owned() };
+            writeln!(f, "{}", line(row, &widths, paint).trim_end())?;
         }
         Ok(())
     }
+}
+
+/// Cells with what fills their columns; the room is measured before the paint.
+fn line(cells: &[String], widths: &[usize], paint: impl Fn(usize, &str) -> String) -> String {
+    let padded = cells.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+        let room = " ".repeat(width.saturating_sub(cell.chars().count()));
+        paint(column, cell) + &room + GAP
+    });
+    padded.collect()
 }
 
 /// Name and value, one pair a line.
@@ -67,15 +84,21 @@ impl Details {
 impl fmt::Display for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|[name, _]| name.chars().count()).max().unwrap_or(0);
-        self.rows.iter().try_for_each(|[name, value]| writeln!(f, "{name:width$}{GAP}{value}"))
+        self.rows.iter().try_for_each(|[name, value]| {
+            let is_state = STATES.iter().any(|state| name.trim_end_matches(':').eq_ignore_ascii_case(state));
+            let value = if is_state { color::state(value) } else { value.clone() };
+            writeln!(f, "{name:width$}{GAP}{value}")
+        })
     }
+}
+
+/// Control characters, and those that reorder text.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The text with control characters, and those that reorder text, written as escapes.
 pub(crate) fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if steers(c) {
             out.extend(c.escape_unicode());
@@ -129,6 +152,7 @@ pub(crate) fn pairs<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>)
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::color::unpainted;
     use crate::testing::noon;
     use expect_test::expect;
 
@@ -142,7 +166,7 @@ mod tests {
             1     größe              -
             1000  a\u{1b}[2Jb\u{a}c  1s ago
         "#]]
-        .assert_eq(&table.to_string());
+        .assert_eq(&unpainted(&table.to_string()));
     }
 
     #[test]
@@ -154,7 +178,19 @@ mod tests {
             hostname:   -
             long name:  x
         "#]]
-        .assert_eq(&details.to_string());
+        .assert_eq(&unpainted(&details.to_string()));
+    }
+
+    #[test]
+    fn states_are_coloured_without_moving_a_column() {
+        let mut table = Table::new(["STATE", "NAME"]);
+        table.row(["failed".to_owned(), "failed".to_owned()]);
+        table.row(["ok".to_owned(), "b".to_owned()]);
+        let red = "\u{1b}[31mfailed\u{1b}[0m";
+        assert_eq!(table.to_string(), format!("\u{1b}[1mSTATE   NAME\u{1b}[0m\n{red}  failed\nok      b\n"));
+        let mut details = Details::default();
+        details.add("name", "failed").add("state", "failed");
+        assert_eq!(details.to_string(), format!("name:   failed\nstate:  {red}\n"));
     }
 
     #[test]

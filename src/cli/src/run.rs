@@ -5,13 +5,13 @@ use crate::console::Console;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::globals::Globals;
-use crate::session::Session;
-use crate::target::Target;
+use crate::surroundings::Surroundings;
 use std::process::ExitCode;
 
 /// Runs one command to its end on a runtime of its own. Must not be called from within another runtime.
 pub fn run(command: Command, globals: Globals) -> ExitCode {
-    let mut console = Console::of_process(globals.output);
+    let around = Surroundings::of_process();
+    let mut console = Console::of_process(&globals, &around);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => {
@@ -20,26 +20,18 @@ pub fn run(command: Command, globals: Globals) -> ExitCode {
             return error.exit().into();
         }
     };
-    let exit = runtime.block_on(execute(command, &globals, console));
+    let exit = runtime.block_on(execute(command, &globals, &around, console));
     // A name lookup that is still under way is not waited for.
     runtime.shutdown_background();
     exit.into()
 }
 
-pub(crate) async fn execute(command: Command, globals: &Globals, mut console: Console) -> Exit {
-    let target = match Target::resolve(globals) {
-        Ok(target) => target,
-        Err(error) => {
-            console.complain(&error);
-            return error.exit();
-        }
-    };
-    let mut session = Session::new(target, console);
-    match commands::run(command, &mut session).await {
+pub(crate) async fn execute(command: Command, globals: &Globals, around: &Surroundings, mut console: Console) -> Exit {
+    match commands::run(command, globals, around, &mut console).await {
         Ok(exit) => exit,
         Err(error) if error.is_closed_pipe() => Exit::Ok,
         Err(error) => {
-            session.console.complain(&error);
+            console.complain(&error);
             error.exit()
         }
     }

@@ -8,14 +8,14 @@ use crate::target::Target;
 use contract::{Operation, Request};
 use serde_json::Value;
 
-pub(crate) struct Session {
-    pub console: Console,
+pub(crate) struct Session<'c> {
+    pub console: &'c mut Console,
     pub target: Target,
     client: Option<Client>,
 }
 
-impl Session {
-    pub fn new(target: Target, console: Console) -> Session {
+impl<'c> Session<'c> {
+    pub fn new(target: Target, console: &'c mut Console) -> Session<'c> {
         Session { console, target, client: None }
     }
 
@@ -48,10 +48,6 @@ impl Session {
         body: &Value,
         render: impl FnOnce(&Value, jiff::Timestamp) -> Result<String, CliError>,
     ) -> Result<(), CliError> {
-        if self.console.is_json() {
-            return self.console.print_json(body);
-        }
-        let text = render(body, self.console.now())?;
-        self.console.print(&text)
+        self.console.show(body, render)
     }
 }

@@ -7,6 +7,7 @@ pub(crate) use fake::{Fake, Ran, Server, on_server, on_server_with};
 use crate::commands::Command;
 use crate::console::Console;
 use crate::globals::{Globals, Output, TIMEOUT_S_DEFAULT};
+use crate::surroundings::Surroundings;
 use crate::target::Target;
 use clap::Parser;
 use data_encoding::BASE64URL_NOPAD;
@@ -74,7 +75,7 @@ pub(crate) fn target() -> Target {
     let creds = dir.path().join("operator.creds");
     std::fs::write(&creds, creds_text()).expect("a file");
     let given = Globals { server: Some("nats://127.0.0.1:1".to_owned()), creds: Some(creds), ..globals() };
-    Target::resolve(&given).unwrap_or_else(|error| panic!("{error}"))
+    Target::resolve(&given, &Surroundings::of_test(dir.path(), &[])).unwrap_or_else(|error| panic!("{error}"))
 }
 
 pub(crate) fn noon() -> Timestamp {
@@ -89,8 +90,10 @@ pub(crate) fn console(output: Output, input: &str) -> (Console, Captured, Captur
         talk: Box::new(talk.clone()),
         input: Box::new(Cursor::new(input.to_owned().into_bytes())),
         data_is_terminal: false,
+        colors: (false, false),
         asks: false,
         columns: 80,
+        rows: 24,
         output,
         clock: noon,
     };

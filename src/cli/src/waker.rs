@@ -19,12 +19,12 @@ pub(crate) struct Waker {
 
 impl Waker {
     /// `subject` is a filter over committed facts.
-    pub async fn new(session: &mut Session, subject: &str) -> Result<Waker, CliError> {
+    pub async fn new(session: &mut Session<'_>, subject: &str) -> Result<Waker, CliError> {
         Ok(Waker { facts: Some(session.client().await?.follow(subject).await?) })
     }
 
     /// The next read shows at least what woke it.
-    pub async fn wait(&mut self, session: &mut Session) -> Result<(), CliError> {
+    pub async fn wait(&mut self, session: &mut Session<'_>) -> Result<(), CliError> {
         let first = match &mut self.facts {
             Some(facts) => tokio::time::timeout(FALLBACK, facts.next()).await,
             None => {

@@ -6,7 +6,7 @@ mod logging;
 mod replica;
 mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -40,13 +40,16 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    if let Some(exit) = cli::complete_if_asked(Arguments::command) {
+        return exit;
+    }
     let Arguments { globals, verb } = Arguments::parse();
     let result = match verb {
         Verb::Dev(arguments) => dev::run(arguments),
         Verb::Serve(arguments) => serve::run(&arguments),
         Verb::Init(arguments) => init::run(&arguments),
         Verb::Bench(arguments) => sim::run(arguments, globals.output == cli::Output::Json),
-        Verb::NatsChild { arguments } => Err(runtime::exec_bound_to_parent(arguments.into_iter()).into()),
+        Verb::NatsChild { arguments } => Err(runtime::exec_bound_to_parent(arguments).into()),
         Verb::Admin(command) => return cli::run(command, globals),
     };
     match result {
@@ -61,7 +64,21 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    /// `UPDATE=1 cargo test -p pilothouse` writes the file anew.
+    #[test]
+    fn the_reference_is_what_the_command_line_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+        let said = cli::reference(Arguments::command());
+        if std::env::var_os("UPDATE").is_some_and(|value| value == "1") {
+            std::fs::write(path, &said).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            kept == said,
+            "docs/cli.md is not what the command line says; UPDATE=1 cargo test -p pilothouse rewrites it"
+        );
+    }
 
     #[test]
     fn no_verb_takes_a_name_from_the_options_of_all() {

@@ -193,7 +193,6 @@ fn settings_in_documents_exist_and_every_section_is_explained() {
 #[test]
 fn environment_variables_in_documents_exist() {
     let mut known: String = super::sources::all().iter().map(|source| source.text.as_str()).collect();
-    known.push_str(&read("src/cli/help.txt"));
     for (section, keys) in settings() {
         known.extend(keys.iter().map(|key| format!("PILOTHOUSE_{section}_{key}\n").to_uppercase()));
     }

@@ -14,6 +14,10 @@ meaning; `error` is a sentence for people or, for `validation_failed`, a map of 
 `code` alone. Answers with 429 and 503 may be repeated; with the same `Idempotency-Key` a mutation is done once however often
 it is repeated.
 
+What is no request has an answer too, and its connection ends: 400 for a head that is not HTTP/1.1 or larger than 32 KiB or 100
+headers, 408 for one that does not arrive in time. Closed without an answer are only the preface of HTTP/2, what is no TLS on
+the TLS port, and a connection on which nothing was said.
+
 This file is generated from `src/contract/src/code.rs` (`UPDATE=1 cargo test -p e2e tidy`).
 
 | code | status | meaning |

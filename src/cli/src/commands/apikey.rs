@@ -2,6 +2,7 @@
 
 use crate::answer::{read, read_list};
 use crate::arguments::{Confirm, Expiry, Mutation};
+use crate::complete::{Live, live};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::listing;
@@ -39,10 +40,18 @@ pub enum Verb {
     /// List API keys
     #[command(after_help = "Example:\n  pilothouse apikey list")]
     List,
+    /// Show an API key, without its secret
+    #[command(after_help = "Example:\n  pilothouse apikey show 019b7d3c-0000-7000-8000-000000000001")]
+    Show {
+        /// Id of the key
+        #[arg(add = live(Live::ApiKeys))]
+        id: String,
+    },
     /// Revoke an API key; it ends at once
     #[command(after_help = "Example:\n  pilothouse apikey revoke 019b7d3c-0000-7000-8000-000000000001 --yes")]
     Revoke {
         /// Id of the key
+        #[arg(add = live(Live::ApiKeys))]
         id: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -55,7 +64,7 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).ok_or_else(|| format!("known are {}", Scope::ALL.map(Scope::as_str).join(", ")))
 }
 
-pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     match verb {
         Verb::Create { name, scope, expires, mutation } => {
             let mut body = json!({ "name": name, "scopes": scope });
@@ -84,6 +93,11 @@ pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliEr
         Verb::List => {
             let body = session.ask(Operation::ApiKeyList, Request::default()).await?;
             listing::show(session, &body, "api_keys", table)?;
+        }
+        Verb::Show { id } => {
+            let request = Request { id: Some(id), ..Request::default() };
+            let body = session.ask(Operation::ApiKeyShow, request).await?;
+            session.show(&body, details)?;
         }
         Verb::Revoke { id, confirm, mutation } => {
             session.console.confirm(&format!("Revoke API key {id}"), confirm.yes)?;
@@ -153,6 +167,7 @@ fn scopes(scopes: &BTreeSet<Scope>) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::color::unpainted;
     use crate::globals::Output;
     use crate::testing::{Fake, noon, on_server};
     use expect_test::expect;
@@ -178,7 +193,7 @@ mod tests {
             019b7d3c-0000-7000-8000-0000000000a1  ci    abcd1234…  revoked  -        in 24h   1h ago   full access
             019b7d3c-0000-7000-8000-0000000000a1  ci    abcd1234…  expired  demo     0s ago   1h ago   bundles:write
         "#]]
-        .assert_eq(&table(&json!({"api_keys": all}), noon()).unwrap());
+        .assert_eq(&unpainted(&table(&json!({"api_keys": all}), noon()).unwrap()));
     }
 
     #[test]

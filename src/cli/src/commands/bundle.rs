@@ -3,10 +3,11 @@
 mod create;
 
 use crate::answer::{read, read_list};
-use crate::arguments::{Confirm, Mutation};
+use crate::arguments::{Confirm, Mutation, Watching};
+use crate::complete::{Live, live};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::listing::{self, Paging};
+use crate::listing::{List, Paging};
 use crate::render::{Details, Table, moment, relative, size};
 use crate::session::Session;
 use contract::{BundleBody, BundleDownload, BundleVerification, Operation, Request};
@@ -21,8 +22,10 @@ pub enum Verb {
     )]
     Create(create::Create),
     /// List bundles, newest first
-    #[command(after_help = "Example:\n  pilothouse bundle list --limit 10")]
+    #[command(after_help = "Example:\n  pilothouse bundle list --limit 10\n  pilothouse bundle list --watch")]
     List {
+        #[command(flatten)]
+        watching: Watching,
         #[command(flatten)]
         paging: Paging,
     },
@@ -30,12 +33,14 @@ pub enum Verb {
     #[command(after_help = "Example:\n  pilothouse bundle show 1.0.0")]
     Show {
         /// Id or version
+        #[arg(add = live(Live::Bundles))]
         bundle: String,
     },
     /// Forbid further deployment; nodes that run it keep running it
     #[command(after_help = "Example:\n  pilothouse bundle revoke 1.0.0 --reason \"leaks headers\" --yes")]
     Revoke {
         /// Id or version
+        #[arg(add = live(Live::Bundles))]
         bundle: String,
         /// Kept with the fact
         #[arg(long)]
@@ -49,6 +54,7 @@ pub enum Verb {
     #[command(after_help = "Example:\n  pilothouse bundle delete 1.0.0 --yes")]
     Delete {
         /// Id or version
+        #[arg(add = live(Live::Bundles))]
         bundle: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -59,23 +65,25 @@ pub enum Verb {
     #[command(after_help = "Example:\n  pilothouse bundle verify 1.0.0")]
     Verify {
         /// Id or version
+        #[arg(add = live(Live::Bundles))]
         bundle: String,
     },
     /// Print where the archive can be fetched for a while, and its checksum
     #[command(after_help = "Example:\n  pilothouse bundle download 1.0.0 -o json")]
     Download {
         /// Id or version
+        #[arg(add = live(Live::Bundles))]
         bundle: String,
     },
 }
 
-pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     match verb {
         Verb::Create(create) => return create::run(create, session).await,
-        Verb::List { paging } => {
-            let request = session.in_project()?;
-            let body = listing::fetch(session, Operation::BundleList, request, "bundles", &paging).await?;
-            listing::show(session, &body, "bundles", table)?;
+        Verb::List { watching, paging } => {
+            let (operation, request) = (Operation::BundleList, session.in_project()?);
+            let list = List { operation, request, name: "bundles", paging, render: table };
+            return list.run(session, watching.watch).await;
         }
         Verb::Show { bundle } => {
             let body = session.ask(Operation::BundleShow, session.on(&bundle)?).await?;
@@ -92,11 +100,7 @@ pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliEr
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&bundle)? };
             session.console.confirm(&format!("Delete bundle {bundle}"), confirm.yes)?;
             let body = session.ask(Operation::BundleDelete, request).await?;
-            if session.console.is_json() {
-                session.console.print_json(&body)?;
-            } else {
-                session.console.say(&format!("bundle {bundle} is deleted"));
-            }
+            session.console.done(&body, &format!("bundle {bundle} is deleted"))?;
         }
         Verb::Verify { bundle } => {
             let body = session.ask(Operation::BundleVerify, session.on(&bundle)?).await?;
@@ -167,6 +171,7 @@ fn download(body: &Value, _now: Timestamp) -> Result<String, CliError> {
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
+    use crate::color::unpainted;
     use crate::testing::noon;
     use expect_test::expect;
 
@@ -188,7 +193,7 @@ pub(crate) mod tests {
             019b7d3c-0000-7000-8000-0000000000b1  1.0.0    compiled  1.5 KiB  1h ago
             019b7d3c-0000-7000-8000-0000000000b1  1.0.0    failed    -        1h ago
         "#]]
-        .assert_eq(&table(&list, noon()).unwrap());
+        .assert_eq(&unpainted(&table(&list, noon()).unwrap()));
         expect![[r#"
             id:             019b7d3c-0000-7000-8000-0000000000b1
             version:        1.0.0
@@ -202,7 +207,7 @@ pub(crate) mod tests {
             created:        2026-01-02T11:00:00Z (1h ago)
             file:           zentinel.kdl (700 B, sha256:aa)
         "#]]
-        .assert_eq(&details(&bundle("compiled"), noon()).unwrap());
+        .assert_eq(&unpainted(&details(&bundle("compiled"), noon()).unwrap()));
     }
 
     #[test]
@@ -213,6 +218,6 @@ pub(crate) mod tests {
             checksum:  sha256:00ff
             size:      1.5 KiB
         "#]]
-        .assert_eq(&download(&body, noon()).unwrap());
+        .assert_eq(&unpainted(&download(&body, noon()).unwrap()));
     }
 }

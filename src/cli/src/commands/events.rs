@@ -60,7 +60,7 @@ impl Filter {
     }
 }
 
-pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     let Verb::Watch { subject_filter, count } = verb;
     let subject = subject_filter.map_or_else(|| "fleet.>".to_owned(), |filter| filter.0);
     let client = session.client().await?;
@@ -98,14 +98,14 @@ pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliEr
 }
 
 /// False: it was not a fact.
-fn print(session: &mut Session, message: &async_nats::Message) -> Result<bool, CliError> {
+fn print(session: &mut Session<'_>, message: &async_nats::Message) -> Result<bool, CliError> {
     let body = serde_json::from_slice::<Map<String, Value>>(&message.payload);
     let (Some(position), Ok(body)) = (fact_position(message), body) else {
         session.console.say(&format!("ignored a message on {} that is not from the journal", message.subject));
         return Ok(false);
     };
-    if session.console.is_json() {
-        session.console.print_json_line(&json_of(message.subject.as_str(), position, body))?;
+    if session.console.is_structured() {
+        session.console.print_item(&json_of(message.subject.as_str(), position, body))?;
     } else {
         session.console.print(&line_of(message.subject.as_str(), position, &body))?;
     }

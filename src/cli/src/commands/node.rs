@@ -1,10 +1,13 @@
 //! `pilothouse node …`
 
+mod show;
+
 use crate::answer::{read, read_list};
-use crate::arguments::{Confirm, Mutation, label_map, parse_label};
+use crate::arguments::{Confirm, Mutation, Watching, label_map, parse_label};
+use crate::complete::{Live, live};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::listing::{self, Paging};
+use crate::listing::{List, Paging};
 use crate::render::{Details, NONE, Table, moment, pairs, relative_or_none};
 use crate::session::Session;
 use contract::{NodeBody, NodeStats, Operation, Request};
@@ -14,7 +17,9 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Verb {
     /// List nodes
-    #[command(after_help = "Example:\n  pilothouse node list --status online --label env=production")]
+    #[command(
+        after_help = "Example:\n  pilothouse node list --status online --label env=production\n  pilothouse node list --watch"
+    )]
     List {
         /// Only nodes that are online, offline or unknown
         #[arg(long, value_parser = ["online", "offline", "unknown"])]
@@ -23,18 +28,20 @@ pub enum Verb {
         #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
         label: Vec<(String, String)>,
         #[command(flatten)]
+        watching: Watching,
+        #[command(flatten)]
         paging: Paging,
     },
     /// Show a node
-    #[command(after_help = "Example:\n  pilothouse node show proxy-us-east-1")]
-    Show {
-        /// Id or name
-        node: String,
-    },
+    #[command(
+        after_help = "Example:\n  pilothouse node show proxy-us-east-1\n  pilothouse node show proxy-us-east-1 --wait online --wait-timeout 60"
+    )]
+    Show(show::Show),
     /// Delete a node; its credentials end at once
     #[command(after_help = "Example:\n  pilothouse node delete proxy-us-east-1 --yes")]
     Delete {
         /// Id or name
+        #[arg(add = live(Live::Nodes))]
         node: String,
         #[command(flatten)]
         confirm: Confirm,
@@ -46,29 +53,22 @@ pub enum Verb {
     Stats,
 }
 
-pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     match verb {
-        Verb::List { status, label, paging } => {
+        Verb::List { status, label, watching, paging } => {
             let mut request = session.in_project()?;
             request.query.extend(status.map(|status| ("status".to_owned(), status)));
             let labels = label_map(&label)?.into_iter();
             request.query.extend(labels.map(|(key, value)| (format!("labels[{key}]"), value)));
-            let body = listing::fetch(session, Operation::NodeList, request, "nodes", &paging).await?;
-            listing::show(session, &body, "nodes", table)?;
+            let list = List { operation: Operation::NodeList, request, name: "nodes", paging, render: table };
+            return list.run(session, watching.watch).await;
         }
-        Verb::Show { node } => {
-            let body = session.ask(Operation::NodeShow, session.on(&node)?).await?;
-            session.show(&body, details)?;
-        }
+        Verb::Show(show) => return show::run(show, session).await,
         Verb::Delete { node, confirm, mutation } => {
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
             session.console.confirm(&format!("Delete node {node} and its credentials"), confirm.yes)?;
             let body = session.ask(Operation::NodeDelete, request).await?;
-            if session.console.is_json() {
-                session.console.print_json(&body)?;
-            } else {
-                session.console.say(&format!("node {node} is deleted"));
-            }
+            session.console.done(&body, &format!("node {node} is deleted"))?;
         }
         Verb::Stats => {
             let body = session.ask(Operation::NodeStats, session.in_project()?).await?;
@@ -131,13 +131,14 @@ fn stats(body: &Value, _now: Timestamp) -> Result<String, CliError> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::color::unpainted;
     use crate::testing::noon;
     use expect_test::expect;
     use serde_json::json;
 
-    fn node(name: &str) -> Value {
+    pub(crate) fn node(name: &str) -> Value {
         json!({"id": "019b7d3c-0000-7000-8000-000000000001", "name": name, "status": "online",
             "labels": {"env": "production", "region": "eu"}, "capabilities": [], "version": "1.0.0", "ip": null,
             "hostname": "a\u{1b}[31m", "metadata": {}, "active_bundle_id": "019b7d3c-0000-7000-8000-0000000000b1",
@@ -158,7 +159,7 @@ mod tests {
             ID                                    NAME             STATUS   LAST SEEN  ACTIVE BUNDLE                         LABELS
             019b7d3c-0000-7000-8000-000000000001  proxy-us-east-1  online   42s ago    019b7d3c-0000-7000-8000-0000000000b1  env=production,region=eu
             019b7d3c-0000-7000-8000-000000000001  b                unknown  -          -                                     -
-        "#]].assert_eq(&table(&body, noon()).unwrap());
+        "#]].assert_eq(&unpainted(&table(&body, noon()).unwrap()));
     }
 
     #[test]
@@ -177,7 +178,7 @@ mod tests {
             health:            {"status":"degraded"}
             registered:        2026-01-01T12:00:00Z (24h ago)
         "#]]
-        .assert_eq(&details(&json!({"node": node("a")}), noon()).unwrap());
+        .assert_eq(&unpainted(&details(&json!({"node": node("a")}), noon()).unwrap()));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Verb {
     List,
 }
 
-pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     match verb {
         Verb::Create { slug, name, mutation } => {
             let mut body = json!({ "slug": slug });

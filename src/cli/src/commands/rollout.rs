@@ -1,13 +1,15 @@
 //! `pilothouse rollout …`
 
 mod create;
+mod wait;
 mod watch;
 
 use crate::answer::{read, read_list};
-use crate::arguments::Mutation;
+use crate::arguments::{Mutation, Watching};
+use crate::complete::{Live, live};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::listing::{self, Paging};
+use crate::listing::{List, Paging};
 use crate::render::{Details, Table, moment, pairs, relative, relative_or_none};
 use crate::session::Session;
 use contract::{Operation, ProgressBody, Request, RolloutBody, RolloutDetail};
@@ -19,25 +21,34 @@ use serde_json::{Value, json};
 pub enum Verb {
     /// Bring a bundle to nodes
     #[command(
-        after_help = "Example:\n  pilothouse rollout create --bundle 1.0.0 --label env=production --batch-size 2 --watch"
+        after_help = "Example:\n  pilothouse rollout create --bundle 1.0.0 --label env=production --batch-size 2 --watch\n  pilothouse rollout create --bundle 1.0.0 --batch-percentage 25 --wait --wait-timeout 1800"
     )]
     Create(create::Create),
     /// List rollouts, newest first
-    #[command(after_help = "Example:\n  pilothouse rollout list")]
+    #[command(after_help = "Example:\n  pilothouse rollout list\n  pilothouse rollout list --watch")]
     List {
+        #[command(flatten)]
+        watching: Watching,
         #[command(flatten)]
         paging: Paging,
     },
     /// Show a rollout with its steps
-    #[command(after_help = "Example:\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1")]
+    #[command(
+        after_help = "Example:\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1 --watch"
+    )]
     Show {
         /// Id of the rollout
+        #[arg(add = live(Live::Rollouts))]
         id: String,
+        /// Show it again whenever something changes, until it ends; exits as `rollout watch`
+        #[arg(long, short)]
+        watch: bool,
     },
     /// Follow a rollout to its end: 0 when it completes, 1 when it fails or is cancelled
     #[command(after_help = "Example:\n  pilothouse rollout watch 019b7d3c-0000-7000-8000-0000000000c1")]
     Watch {
         /// Id of the rollout
+        #[arg(add = live(Live::Rollouts))]
         id: String,
     },
     /// Hold a rollout: no further step starts
@@ -54,21 +65,22 @@ pub enum Verb {
 #[derive(Clone, Debug, clap::Args)]
 pub struct Change {
     /// Id of the rollout
+    #[arg(add = live(Live::Rollouts))]
     id: String,
     #[command(flatten)]
     mutation: Mutation,
 }
 
-pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     match verb {
         Verb::Create(create) => create::run(create, session).await,
-        Verb::List { paging } => {
-            let request = session.in_project()?;
-            let body = listing::fetch(session, Operation::RolloutList, request, "rollouts", &paging).await?;
-            listing::show(session, &body, "rollouts", table)?;
-            Ok(Exit::Ok)
+        Verb::List { watching, paging } => {
+            let (operation, request) = (Operation::RolloutList, session.in_project()?);
+            let list = List { operation, request, name: "rollouts", paging, render: table };
+            list.run(session, watching.watch).await
         }
-        Verb::Show { id } => {
+        Verb::Show { id, watch: true } => wait::show_until_it_ends(&id, session).await,
+        Verb::Show { id, watch: false } => {
             let body = session.ask(Operation::RolloutShow, session.on(&id)?).await?;
             session.show(&body, detail)?;
             Ok(Exit::Ok)
@@ -80,7 +92,7 @@ pub(crate) async fn run(verb: Verb, session: &mut Session) -> Result<Exit, CliEr
     }
 }
 
-async fn alter(operation: Operation, change: Change, session: &mut Session) -> Result<Exit, CliError> {
+async fn alter(operation: Operation, change: Change, session: &mut Session<'_>) -> Result<Exit, CliError> {
     let key = change.mutation.idempotency_key;
     let request = Request { body: json!({}), idempotency_key: key, ..session.on(&change.id)? };
     let body = session.ask(operation, request).await?;
@@ -169,6 +181,25 @@ fn counts(progress: &ProgressBody) -> String {
     format!("{active}/{total} active, {pending} pending, {failed} failed, {deferred} deferred")
 }
 
+/// What a command that follows a rollout exits with; none while it goes on.
+fn end(rollout: &RolloutBody) -> Option<Exit> {
+    match rollout.state.as_str() {
+        "completed" => Some(Exit::Ok),
+        "failed" | "cancelled" => Some(Exit::Failure),
+        _ => None,
+    }
+}
+
+/// Why a rollout is paused; none if it is not.
+fn pause(rollout: &RolloutBody) -> Option<String> {
+    let why = || rollout.error.as_ref().map_or_else(|| "no reason given".to_owned(), cause);
+    (rollout.state == "paused").then(why)
+}
+
+fn ways_out(id: &str) -> String {
+    format!("resume with `pilothouse rollout resume {id}`, or end it with `pilothouse rollout cancel {id}`")
+}
+
 /// Why a rollout is held or ended: its message, or its reason and place.
 fn cause(error: &Value) -> String {
     let text = |field: &str| error.get(field).and_then(Value::as_str);
@@ -208,6 +239,7 @@ fn strategy(strategy: Strategy) -> &'static str {
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use super::*;
+    use crate::color::unpainted;
     use crate::testing::noon;
     use expect_test::expect;
 
@@ -260,7 +292,7 @@ pub(crate) mod tests {
             1     completed  1        2      1         2m ago   1m ago
             2     running    2        1      0         1m ago   -
         "#]]
-        .assert_eq(&detail(&detail_body("running", [3, 4, 0, 1]), noon()).unwrap());
+        .assert_eq(&unpainted(&detail(&detail_body("running", [3, 4, 0, 1]), noon()).unwrap()));
         expect![[r#"
             id:               019b7d3c-0000-7000-8000-0000000000c1
             project:          demo
@@ -275,7 +307,7 @@ pub(crate) mod tests {
             health gate:      heartbeat healthy
             started:          2026-01-02T11:58:00Z (2m ago)
         "#]]
-        .assert_eq(&summary(&detail_body("paused", [3, 4, 1, 0]), noon()).unwrap());
+        .assert_eq(&unpainted(&summary(&detail_body("paused", [3, 4, 1, 0]), noon()).unwrap()));
     }
 
     #[test]
@@ -285,7 +317,7 @@ pub(crate) mod tests {
             ID                                    STATE      STRATEGY  BUNDLE                                STARTED  ENDED
             019b7d3c-0000-7000-8000-0000000000c1  running    rolling   019b7d3c-0000-7000-8000-0000000000b1  2m ago   -
             019b7d3c-0000-7000-8000-0000000000c1  completed  rolling   019b7d3c-0000-7000-8000-0000000000b1  2m ago   1m ago
-        "#]].assert_eq(&table(&json!({"rollouts": all, "total": 2, "next": null}), noon()).unwrap());
+        "#]].assert_eq(&unpainted(&table(&json!({"rollouts": all, "total": 2, "next": null}), noon()).unwrap()));
     }
 
     #[test]

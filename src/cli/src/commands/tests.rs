@@ -1,28 +1,22 @@
 //! The command line as a whole: every help text, every example, every verb's arguments.
+#![allow(clippy::unwrap_used)]
 
-use crate::testing::Root;
+use super::bundle::tests::bundle as bundle_body;
+use super::node::tests::node;
+use super::rollout::tests::detail_body;
+use crate::exit::Exit;
+use crate::globals::Output;
+use crate::reference::{all, built, examples, examples_of, words};
+use crate::testing::{Fake, Root, on_server};
 use clap::{CommandFactory, Parser};
-use expect_test::expect_file;
+use contract::{Answer, ApiError, ErrorCode, Operation, Request};
+use serde_json::{Value, json};
+use std::rc::Rc;
 
-/// Every command with its path, nouns included.
-fn all() -> Vec<clap::Command> {
-    let mut root = Root::command().term_width(100);
-    root.build();
-    let mut found = Vec::new();
-    for noun in root.get_subcommands().filter(|command| command.get_name() != "help") {
-        found.push(noun.clone());
-        found.extend(noun.get_subcommands().filter(|command| command.get_name() != "help").cloned());
-    }
-    found
-}
+const FACT: (&str, Option<u64>, &str) = ("fleet.default.demo.rollout.r1.completed", Some(5), "{}");
 
 fn parse(line: &str) -> Result<Root, clap::Error> {
-    // Quoted text of the examples becomes one word.
-    let words = line.split('"').enumerate().flat_map(|(i, part)| match i % 2 {
-        0 => part.split_whitespace().map(str::to_owned).collect(),
-        _ => vec![part.to_owned()],
-    });
-    Root::try_parse_from(words)
+    Root::try_parse_from(words(line))
 }
 
 #[test]
@@ -31,28 +25,79 @@ fn the_definition_is_consistent() {
 }
 
 #[test]
-fn help_is_what_the_file_says() {
-    let text: String = all()
-        .into_iter()
-        .map(|mut command| {
-            format!("== {}\n{}\n", command.get_bin_name().unwrap_or("").to_owned(), command.render_help())
-        })
-        .collect();
-    expect_file!["../../help.txt"].assert_eq(&text);
+fn every_verb_has_an_example_that_parses() {
+    let root = built(Root::command());
+    for command in all(&root).into_iter().filter(|command| !command.has_subcommands()) {
+        let path = command.get_bin_name().unwrap_or_default();
+        let examples = examples_of(command);
+        assert!(!examples.is_empty(), "{path} has no example");
+        for example in examples {
+            assert!(example.starts_with(path), "{path}: {example}");
+            parse(&example).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
+    }
+}
+
+/// What a control plane answers in whose project everything is well.
+fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
+    let rollout = detail_body("completed", [0, 1, 0, 0]);
+    let key = json!({"id": "k1", "name": "ci", "key_prefix": "abcd1234", "scopes": ["bundles:write"], "project": "demo",
+        "expires_at": null, "revoked_at": null, "inserted_at": "2026-01-02T11:00:00Z", "key": "S3CRET"});
+    let project = json!({"id": "p1", "slug": "edge", "name": "Edge proxies", "org": "default", "registration": "open",
+        "inserted_at": "2026-01-02T11:00:00Z"});
+    let body = match operation {
+        // What watches goes on until it is told that it may not.
+        Operation::NodeList | Operation::BundleList | Operation::RolloutList if times > 1 => {
+            return Fake::fail(ApiError::new(ErrorCode::InsufficientScope, "enough"));
+        }
+        Operation::ProjectCreate => project,
+        Operation::ProjectList => json!({"projects": [project], "total": 1, "next": null}),
+        Operation::NodeList => json!({"nodes": [node("proxy-1")], "total": 1, "next": null}),
+        Operation::NodeStats => json!({"stats": {"total": 1, "online": 1, "offline": 0, "unknown": 0,
+            "by_status": {"online": 1, "offline": 0, "unknown": 0}}}),
+        Operation::NodeShow => json!({ "node": node("proxy-1") }),
+        Operation::BundleList => json!({"bundles": [bundle_body("compiled")], "total": 1, "next": null}),
+        Operation::BundleShow | Operation::BundleCreate | Operation::BundleRevoke => bundle_body("compiled"),
+        Operation::BundleDownload => json!({"download_url": "http://x", "checksum": "sha256:00", "size": 1}),
+        Operation::BundleVerify => json!({"verified": true, "signed": true, "key_id": "bk_1", "problem": null}),
+        Operation::NodeDelete | Operation::BundleDelete => Value::Null,
+        Operation::RolloutList => json!({"rollouts": [rollout["rollout"]], "total": 1, "next": null}),
+        Operation::RolloutShow => rollout,
+        Operation::RolloutCreate | Operation::RolloutPause | Operation::RolloutResume | Operation::RolloutCancel => {
+            rollout["rollout"].clone()
+        }
+        Operation::ApiKeyCreate => key,
+        Operation::ApiKeyList => json!({"api_keys": [key], "total": 1, "next": null}),
+        Operation::ApiKeyShow | Operation::ApiKeyRevoke => json!({ "api_key": key }),
+    };
+    Fake::ok(200, body, 5)
 }
 
 #[test]
-fn every_verb_has_an_example_that_parses() {
-    for command in all().iter().filter(|command| !command.has_subcommands()) {
-        let path = command.get_bin_name().unwrap_or("").to_owned();
-        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  ")).collect();
-        assert!(help.starts_with("Example:\n") && !examples.is_empty(), "{path} has no example");
-        for example in examples {
-            assert!(example.starts_with(&path), "{path}: {example}");
-            parse(example).unwrap_or_else(|error| panic!("{example}: {error}"));
+fn every_example_runs_in_every_format() {
+    on_server(async |server| {
+        for output in [Output::Table, Output::Json, Output::Yaml] {
+            // One home for all: the contexts build on each other.
+            let home = Rc::new(tempfile::tempdir().unwrap());
+            let source = home.path().join("zentinel.kdl");
+            std::fs::write(&source, "system {}").unwrap();
+            for words in examples(Root::command()) {
+                let mut fake = Fake::start(&server, answer).await;
+                fake.commit_after_each("fleet.default.demo.node.n1.online", 5);
+                fake.home = home.clone();
+                let quoted = words[1..].iter().map(|word| format!("\"{word}\""));
+                let line = quoted.collect::<Vec<_>>().join(" ").replace("zentinel.kdl", &source.to_string_lossy());
+                // The options of an example stand before those of the test.
+                let line = if line.contains("--project") { line } else { line + " -p demo" };
+                let ran = match words[1].as_str() {
+                    "events" => fake.run_while_publishing(output, &line, &[FACT; 10]).await,
+                    _ => fake.run(output, &line, "system {}").await,
+                };
+                let wanted = if words.join(" ").contains("list --watch") { Exit::Auth } else { Exit::Ok };
+                assert_eq!(ran.exit, wanted, "{line}: {}", ran.talk);
+            }
         }
-    }
+    });
 }
 
 #[test]
@@ -72,7 +117,14 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "pilothouse apikey create --name a --scope nodes:everything",
         "pilothouse apikey create --name a --expires tomorrow",
         "pilothouse node stats --timeout 0",
-        "pilothouse node stats -o yaml",
+        "pilothouse node stats -o xml",
+        "pilothouse node stats --color sometimes",
+        "pilothouse node show a --wait sleeping",
+        "pilothouse node show a --wait-timeout 5",
+        "pilothouse rollout create --bundle a --wait --watch",
+        "pilothouse rollout create --bundle a --wait-timeout 5",
+        "pilothouse context add a/b --server x --creds y",
+        "pilothouse completions csh",
         "pilothouse events watch --count 0",
         "pilothouse events watch --subject-filter a/b/c/d",
     ] {

@@ -3,7 +3,9 @@
 use super::{Root, console, creds_text};
 use crate::exit::Exit;
 use crate::globals::Output;
+use crate::reference::words;
 use crate::run::execute;
+use crate::surroundings::Surroundings;
 use async_nats::{ConnectOptions, HeaderMap, RequestErrorKind};
 use clap::Parser;
 use contract::{Answer, ApiError, Operation, Request};
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::{NamedTempFile, TempDir};
@@ -101,6 +104,8 @@ pub(crate) struct Fake {
     /// Every request that came, in order.
     pub asked: Arc<Mutex<Vec<(String, Request)>>>,
     fact: Arc<Mutex<Option<(String, u64)>>>,
+    /// Home and working directory of whoever types.
+    pub home: Rc<TempDir>,
 }
 
 impl Drop for Fake {
@@ -153,7 +158,12 @@ impl Fake {
         });
         let mut creds = NamedTempFile::new().expect("a temporary file");
         creds.write_all(creds_text().as_bytes()).expect("a file");
-        Fake { nats, url: server.url.clone(), creds, answering, asked, fact }
+        let home = Rc::new(tempfile::tempdir().expect("a temporary directory"));
+        Fake { nats, url: server.url.clone(), creds, answering, asked, fact, home }
+    }
+
+    pub fn creds_path(&self) -> &Path {
+        self.creds.path()
     }
 
     pub fn ok(status: u16, body: Value, position: u64) -> Answer {
@@ -197,14 +207,16 @@ impl Fake {
     }
 
     fn start_command(&self, output: Output, line: &str, stdin: &str) -> impl Future<Output = Ran> + use<> {
-        let words = std::iter::once("pilothouse").chain(line.split_whitespace());
+        let words = std::iter::once("pilothouse".to_owned()).chain(words(line));
         let Root { mut globals, command } = Root::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
         globals.server = Some(self.url.clone());
         globals.creds = Some(self.creds.path().to_owned());
         globals.output = output;
         let (console, data, talk) = console(output, stdin);
+        let home = self.home.path();
+        let around = Surroundings::of_test(home, &[("HOME", &home.to_string_lossy())]);
         async move {
-            let exit = execute(command, &globals, console).await;
+            let exit = execute(command, &globals, &around, console).await;
             Ran { exit, data: data.text(), talk: talk.text() }
         }
     }

@@ -37,7 +37,7 @@ pub struct Create {
     mutation: Mutation,
 }
 
-pub(crate) async fn run(create: Create, session: &mut Session) -> Result<Exit, CliError> {
+pub(crate) async fn run(create: Create, session: &mut Session<'_>) -> Result<Exit, CliError> {
     let (name, source) = read_source(&create.file, &mut session.console.input)?;
     let body = json!({ "version": create.version, "config_source": source });
     let key = create.mutation.idempotency_key;
@@ -56,7 +56,7 @@ pub(crate) async fn run(create: Create, session: &mut Session) -> Result<Exit, C
 }
 
 /// The body once the compiler is done.
-async fn wait_for_compiler(session: &mut Session, mut waker: Waker, created: Value) -> Result<Value, CliError> {
+async fn wait_for_compiler(session: &mut Session<'_>, mut waker: Waker, created: Value) -> Result<Value, CliError> {
     let limit = session.target.timeout;
     let deadline = Instant::now() + limit;
     let id = read::<BundleBody>(&created, "bundle")?.id;
@@ -81,13 +81,13 @@ async fn wait_for_compiler(session: &mut Session, mut waker: Waker, created: Val
     Ok(body)
 }
 
-fn report(session: &mut Session, file: &str, body: &Value) -> Result<Exit, CliError> {
+fn report(session: &mut Session<'_>, file: &str, body: &Value) -> Result<Exit, CliError> {
     let bundle: BundleBody = read(body, "bundle")?;
     let failed = bundle.status == "failed";
-    if !failed || session.console.is_json() {
+    if !failed || session.console.is_structured() {
         session.show(body, details)?;
     }
-    if !session.console.is_json() {
+    if !session.console.is_structured() {
         for problem in &bundle.compiler_output {
             let text = if failed { problem_line(file, problem) } else { warning_line(file, problem) };
             session.console.say(&text);

@@ -1,19 +1,21 @@
 //! `pilothouse rollout create`
 
-use super::{summary, watch};
+use super::{summary, wait, watch};
 use crate::answer::read;
 use crate::arguments::{Mutation, label_map, parse_label};
+use crate::complete::{Live, live};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::session::Session;
 use contract::{BundleBody, NodeBody, Operation, Request, RolloutBody};
 use domain::{BundleId, NodeId};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Create {
     /// Id or version of a compiled bundle
-    #[arg(long)]
+    #[arg(long, add = live(Live::Bundles))]
     bundle: String,
     /// rolling: batches, one after the other; all_at_once: every node [default: rolling]
     #[arg(long, value_parser = ["rolling", "all_at_once"])]
@@ -28,7 +30,7 @@ pub struct Create {
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label, conflicts_with = "node")]
     label: Vec<(String, String)>,
     /// Only this node, by id or name; once or more
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = live(Live::Nodes))]
     node: Vec<String>,
     /// How many nodes of a step may be offline before the rollout pauses [default: 0]
     #[arg(long, value_name = "N")]
@@ -42,12 +44,18 @@ pub struct Create {
     /// Follow it to its end
     #[arg(long, short)]
     watch: bool,
+    /// Wait for its end and show it then: 0 when it completed, 1 when it failed or was cancelled
+    #[arg(long, conflicts_with = "watch")]
+    wait: bool,
+    /// How long --wait waits, pauses included
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "wait")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    wait_timeout: u64,
     #[command(flatten)]
     mutation: Mutation,
 }
 
-pub(crate) async fn run(create: Create, session: &mut Session) -> Result<Exit, CliError> {
-    let follow = create.watch;
+pub(crate) async fn run(create: Create, session: &mut Session<'_>) -> Result<Exit, CliError> {
     let key = create.mutation.idempotency_key.clone();
     let labels = label_map(&create.label)?;
     let mut body = wishes(&create);
@@ -64,15 +72,18 @@ pub(crate) async fn run(create: Create, session: &mut Session) -> Result<Exit, C
     }
     let request = Request { body, idempotency_key: key, ..session.in_project()? };
     let created = session.ask(Operation::RolloutCreate, request).await?;
-    if !follow {
+    if !create.watch && !create.wait {
         session.show(&created, summary)?;
         return Ok(Exit::Ok);
     }
     let id = read::<RolloutBody>(&created, "rollout")?.id;
-    if !session.console.is_json() {
+    if !session.console.is_structured() {
         session.console.say(&format!("rollout {id} is created"));
     }
-    watch::run(&id, session).await
+    match create.wait {
+        true => wait::run(&id, Duration::from_secs(create.wait_timeout), session).await,
+        false => watch::run(&id, session).await,
+    }
 }
 
 /// Only what was asked for; the defaults are the control plane's.
@@ -93,7 +104,7 @@ fn wishes(create: &Create) -> Value {
 }
 
 /// A rollout names its bundle by id; the control plane knows which id has the version.
-async fn bundle_id(session: &mut Session, text: &str) -> Result<String, CliError> {
+async fn bundle_id(session: &mut Session<'_>, text: &str) -> Result<String, CliError> {
     if text.parse::<BundleId>().is_ok() {
         return Ok(text.to_owned());
     }
@@ -101,7 +112,7 @@ async fn bundle_id(session: &mut Session, text: &str) -> Result<String, CliError
     Ok(read::<BundleBody>(&body, "bundle")?.id)
 }
 
-async fn node_id(session: &mut Session, text: &str) -> Result<String, CliError> {
+async fn node_id(session: &mut Session<'_>, text: &str) -> Result<String, CliError> {
     if text.parse::<NodeId>().is_ok() {
         return Ok(text.to_owned());
     }

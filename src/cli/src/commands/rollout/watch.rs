@@ -1,44 +1,47 @@
 //! `pilothouse rollout watch`: follows a rollout to its end. Facts of the project wake it; what it shows is always read from
 //! the control plane, never derived from the facts.
 
-use super::{cause, counts, read_detail};
+use super::{cause, counts, end, pause, read_detail, ways_out};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::follow::{Watched, follow, project_facts};
 use crate::render::plain;
 use crate::session::Session;
 use crate::waker::Waker;
 use contract::{Operation, ProgressBody, RolloutDetail};
 use serde_json::Value;
 
-/// Reads that may fail one after the other before watching ends: the control plane may be restarting.
-const FAILURES_MAX: u32 = 30;
 const BAR_CELLS: u64 = 24;
 
-pub(crate) async fn run(id: &str, session: &mut Session) -> Result<Exit, CliError> {
-    let facts = format!("fleet.*.{}.>", session.target.project()?);
-    let mut waker = Waker::new(session, &facts).await?;
-    let mut shown = Shown::default();
-    let mut failures = 0;
-    loop {
-        match session.ask(Operation::RolloutShow, session.on(id)?).await {
-            Ok(body) => {
-                failures = 0;
-                let detail = read_detail(&body)?;
-                shown.show(session, &body, &detail)?;
-                if let Some(exit) = end(&detail) {
-                    return Ok(exit);
-                }
-            }
-            Err(error) if error.is_passing() && shown.began() && failures < FAILURES_MAX => {
-                failures += 1;
-                shown.tell(session, &format!("{error}; still trying"))?;
-            }
-            Err(error) => {
-                shown.clear(session)?;
-                return Err(error);
-            }
-        }
-        waker.wait(session).await?;
+pub(crate) async fn run(id: &str, session: &mut Session<'_>) -> Result<Exit, CliError> {
+    let facts = project_facts(session)?;
+    let waker = Waker::new(session, &facts).await?;
+    let mut watch = Watch { id: id.to_owned(), shown: Shown::default() };
+    Ok(follow(session, waker, &mut watch, None).await?.unwrap_or(Exit::Ok))
+}
+
+struct Watch {
+    id: String,
+    shown: Shown,
+}
+
+impl Watched for Watch {
+    async fn read(&mut self, session: &mut Session<'_>) -> Result<Value, CliError> {
+        session.ask(Operation::RolloutShow, session.on(&self.id)?).await
+    }
+
+    fn show(&mut self, session: &mut Session<'_>, body: &Value) -> Result<Option<Exit>, CliError> {
+        let detail = read_detail(body)?;
+        self.shown.show(session, body, &detail)?;
+        Ok(end(&detail.rollout))
+    }
+
+    fn trouble(&mut self, session: &mut Session<'_>, error: &CliError) -> Result<(), CliError> {
+        self.shown.tell(session, &format!("{error}; still trying"))
+    }
+
+    fn abandon(&mut self, session: &mut Session<'_>) -> Result<(), CliError> {
+        self.shown.clear(session)
     }
 }
 
@@ -56,31 +59,28 @@ impl Shown {
         self.line.is_some()
     }
 
-    fn show(&mut self, session: &mut Session, body: &Value, detail: &RolloutDetail) -> Result<(), CliError> {
+    fn show(&mut self, session: &mut Session<'_>, body: &Value, detail: &RolloutDetail) -> Result<(), CliError> {
         self.told = None;
         let line = progress_line(detail);
         let changed = self.line.as_ref() != Some(&line);
         self.line = Some(line.clone());
-        if session.console.is_json() {
+        if session.console.is_structured() {
             if self.body.as_ref() != Some(body) {
-                session.console.print_json_line(body)?;
+                session.console.print_item(body)?;
             }
             self.body = Some(body.clone());
             return Ok(());
         }
         let terminal = session.console.data_is_terminal;
-        let paused = (detail.rollout.state == "paused").then(|| why(detail));
+        let paused = pause(&detail.rollout);
         if paused != self.paused {
             if let Some(why) = &paused {
                 self.keep(session, &format!("paused: {why}"))?;
-                session.console.say(&format!(
-                    "resume with `pilothouse rollout resume {id}`, or end it with `pilothouse rollout cancel {id}`",
-                    id = detail.rollout.id
-                ));
+                session.console.say(&ways_out(&detail.rollout.id));
             }
             self.paused = paused;
         }
-        if end(detail).is_some() {
+        if end(&detail.rollout).is_some() {
             if changed && !terminal {
                 session.console.print(&line)?;
             }
@@ -94,21 +94,21 @@ impl Shown {
     }
 
     /// A line of data that stays.
-    fn keep(&self, session: &mut Session, line: &str) -> Result<(), CliError> {
+    fn keep(&self, session: &mut Session<'_>, line: &str) -> Result<(), CliError> {
         self.clear(session)?;
         session.console.print(&plain(line))
     }
 
     /// Frees the line that is redrawn on a terminal.
-    fn clear(&self, session: &mut Session) -> Result<(), CliError> {
-        if session.console.data_is_terminal && self.began() && !session.console.is_json() {
+    fn clear(&self, session: &mut Session<'_>) -> Result<(), CliError> {
+        if session.console.data_is_terminal && self.began() && !session.console.is_structured() {
             session.console.erase()?;
         }
         Ok(())
     }
 
     /// Talk, once for every different text.
-    fn tell(&mut self, session: &mut Session, text: &str) -> Result<(), CliError> {
+    fn tell(&mut self, session: &mut Session<'_>, text: &str) -> Result<(), CliError> {
         if self.told.as_deref() != Some(text) {
             self.clear(session)?;
             session.console.say(text);
@@ -116,18 +116,6 @@ impl Shown {
         }
         Ok(())
     }
-}
-
-fn end(detail: &RolloutDetail) -> Option<Exit> {
-    match detail.rollout.state.as_str() {
-        "completed" => Some(Exit::Ok),
-        "failed" | "cancelled" => Some(Exit::Failure),
-        _ => None,
-    }
-}
-
-fn why(detail: &RolloutDetail) -> String {
-    detail.rollout.error.as_ref().map_or_else(|| "no reason given".to_owned(), cause)
 }
 
 fn progress_line(detail: &RolloutDetail) -> String {
@@ -235,7 +223,7 @@ mod tests {
     fn one_line_is_redrawn_on_a_terminal_and_what_matters_stays() {
         let (mut console, data, _) = console(Output::Table, "");
         (console.data_is_terminal, console.columns) = (true, 44);
-        let mut session = Session::new(target(), console);
+        let mut session = Session::new(target(), &mut console);
         let mut shown = Shown::default();
         for (state, counts) in [("running", [2, 0, 0, 0]), ("paused", [1, 1, 0, 0]), ("completed", [0, 2, 0, 0])] {
             let body = detail_body(state, counts);
