@@ -75,7 +75,11 @@ impl Replicas {
     /// Runs `pilothouse …` as the first operator; any replica answers.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(binary("pilothouse"));
-        command.args(arguments).args(["--server", &self.nats_url(), "--project", "demo", "--creds"]).arg(self.creds());
+        command.args(arguments).args(["--server", &self.nats_url(), "--creds"]).arg(self.creds());
+        // A key that is made with a project is confined to it.
+        if arguments[0] != "apikey" {
+            command.args(["--project", "demo"]);
+        }
         command.env("HOME", self.dir.path()).current_dir(self.dir.path()).output().unwrap()
     }
 
