@@ -19,6 +19,7 @@ mod pulse;
 mod reactors;
 mod readiness;
 mod settings;
+mod store_metrics;
 mod tokens;
 
 pub use bootstrap::{Bootstrap, BootstrapError};
@@ -27,6 +28,7 @@ pub use control::{Control, Parts};
 pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
 pub use readiness::DurabilityContract;
 pub use settings::ControlSettings;
+pub use store_metrics::StoreMetrics;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

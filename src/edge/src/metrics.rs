@@ -7,7 +7,7 @@ mod fleet;
 use crate::base_url::Scheme;
 use crate::listener::Dropped;
 use contract::{Limiter, ROUTES, Route};
-use control::Control;
+use control::{Control, StoreMetrics};
 use fleet::Fleet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -56,7 +56,7 @@ impl RouteMeter {
 }
 
 impl Metrics {
-    pub fn new() -> Metrics {
+    pub fn new(store: &StoreMetrics) -> Metrics {
         let mut registry = Registry::with_prefix("pilothouse");
         let requests = Family::<Labels, Counter>::default();
         let durations = Family::<RouteLabels, Histogram>::new_with_constructor(|| Histogram::new(DURATIONS_S));
@@ -73,6 +73,7 @@ impl Metrics {
         let help = "Connections ended before or between requests because of what the client did";
         registry.register("http_connections_dropped", help, dropped.clone());
         let fleet = Fleet::register(&mut registry);
+        store.register(&mut registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The version that runs", version);
         let metrics = Metrics { registry, requests, durations, limited, connections, dropped, open_connections, fleet };

@@ -27,7 +27,7 @@ pub struct Edge {
 impl Edge {
     pub fn new(control: Control, config: EdgeConfig) -> Edge {
         let limits = Limits::new(&config.limits);
-        let (metrics, request_ids) = (Arc::new(Metrics::new()), RequestIds::new());
+        let (metrics, request_ids) = (Arc::new(Metrics::new(control.store_metrics())), RequestIds::new());
         Edge {
             shared: Arc::new(Shared {
                 control,

@@ -1,4 +1,5 @@
 use super::*;
+use control::StoreMetrics;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -75,7 +76,7 @@ fn document(text: &str) -> String {
 }
 
 fn full() -> Metrics {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(&StoreMetrics::default());
     for route in ROUTES {
         metrics.route(route);
     }
@@ -85,7 +86,7 @@ fn full() -> Metrics {
 
 #[test]
 fn a_request_is_counted_by_route_method_and_class() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(&StoreMetrics::default());
     let meter = metrics.route(&ROUTES[0]);
     meter.observe(200, Duration::from_millis(2));
     meter.observe(999, Duration::from_millis(2));
