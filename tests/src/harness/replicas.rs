@@ -49,6 +49,21 @@ impl Replicas {
         format!("nats://127.0.0.1:{}", self.nats_port)
     }
 
+    /// Facts in the journal whose subject matches, asked of the stream itself.
+    pub fn count_facts(&self, filter: &str) -> usize {
+        let creds = std::fs::read_to_string(self.dir.path().join("installation/service.creds")).unwrap();
+        let body = format!(r#"{{"subjects_filter": "{filter}"}}"#);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reply = runtime.block_on(async {
+            let options = async_nats::ConnectOptions::with_credentials(&creds).unwrap();
+            let client = options.custom_inbox_prefix("_INBOX.runtime").connect(self.nats_url()).await.unwrap();
+            client.request("$JS.API.STREAM.INFO.FLEET", body.into()).await.unwrap()
+        });
+        let info: Value = serde_json::from_slice(&reply.payload).unwrap();
+        let by_subject = info["state"]["subjects"].as_object();
+        by_subject.map_or(0, |subjects| subjects.values().filter_map(Value::as_u64).sum::<u64>() as usize)
+    }
+
     pub fn kill_replica(&mut self, index: usize) {
         self.replicas[index].process.kill9();
     }
