@@ -190,3 +190,18 @@ fn an_outage_of_everything_makes_no_node_offline() {
     assert_eq!(offline, 0, "no false offline");
     assert!(two.count_facts("fleet.*.*.node.*.online") >= 3, "facts are counted at all");
 }
+
+#[test]
+fn the_production_profile_refuses_to_run_on_less_than_it_expects() {
+    let one = Replicas::start(1, &[]);
+    let refused = |settings: &[(&str, &str)]| {
+        let output = one.serve_once(&[&[("PILOTHOUSE_STORAGE_PROFILE", "production")], settings].concat());
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let settings = [("PILOTHOUSE_STORAGE_REPLICAS", "1"), ("PILOTHOUSE_NATS_MONITOR_CREDS", "")];
+    let unknown = refused(&settings);
+    assert!(unknown.contains("nats.monitor_creds is empty"), "{unknown}");
+    let drift = refused(&[("PILOTHOUSE_STORAGE_REPLICAS", "3"), ("PILOTHOUSE_STORAGE_EXPECTED_REPLICAS", "3")]);
+    assert!(drift.contains("the streams are not as declared"), "{drift}");
+}

@@ -78,6 +78,16 @@ impl Replicas {
         self.replicas[index].wait_ready();
     }
 
+    /// Runs a further replica with other settings, which are expected to end it.
+    pub fn serve_once(&self, settings: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(binary("pilothouse"));
+        command.args(["serve", "--config"]).arg(&self.replicas[0].config).envs(settings.iter().copied());
+        let log = self.dir.path().join("once.log");
+        let mut process = Guarded::spawn(command.stdout(std::process::Stdio::null()), log.clone());
+        let status = process.wait();
+        Output { status, stdout: Vec::new(), stderr: std::fs::read(log).unwrap() }
+    }
+
     pub fn kill_nats(&mut self) {
         self.nats.kill9();
     }
