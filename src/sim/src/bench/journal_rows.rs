@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, default_value_t = 30_000)]
     facts: usize,
     /// How many are on their way at once
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 64)]
     in_flight: usize,
     /// Pairs of measurements
     #[arg(long, default_value_t = 5)]
