@@ -20,6 +20,7 @@ mod reactors;
 mod readiness;
 mod settings;
 mod tokens;
+mod waiting;
 
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use caller::{Caller, Grants, NodeCredential, NodeIdentity};

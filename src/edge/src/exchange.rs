@@ -15,15 +15,17 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use contract::{Access, ApiError, ErrorCode, Limiter, Route};
+use contract::{Access, ApiError, ErrorCode, Limiter, Route, WAIT_S_MAX};
 use control::Control;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Instrument;
 
+/// A node that waits for an offer is answered within this after its time is over.
+const WAIT_SLACK: Duration = Duration::from_secs(5);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What all endpoints share.
@@ -40,6 +42,8 @@ pub(crate) struct Endpoint {
     pub shared: Arc<Shared>,
     pub route: &'static Route,
     pub bytes_max: usize,
+    /// Until there must be an answer.
+    time_max: Duration,
     /// False where the answer is not JSON.
     answers_json: bool,
     meter: Arc<RouteMeter>,
@@ -51,6 +55,7 @@ impl Endpoint {
             shared: shared.clone(),
             route,
             bytes_max: bytes_max(route, shared.config.request_bytes_max),
+            time_max: time_max(route, shared.config.request_timeout),
             answers_json: route.access != Access::SignedUrl && route.path != "/metrics",
             meter: shared.metrics.route(route),
         }
@@ -66,6 +71,13 @@ impl Endpoint {
         }
         Ok(())
     }
+}
+
+/// The body has a time limit of its own, so both together may take twice as long; who asked to wait may wait.
+fn time_max(route: &Route, request_timeout: Duration) -> Duration {
+    let waits = route.path == "/api/v1/nodes/{id}/bundles/latest";
+    let wait = if waits { Duration::from_secs(u64::from(WAIT_S_MAX)) + WAIT_SLACK } else { Duration::ZERO };
+    request_timeout * 2 + wait
 }
 
 /// Serves one request with `handler`.
@@ -84,8 +96,7 @@ where
             handler(Call::new(endpoint, parts, body).await?).await
         }
     };
-    // The body has a time limit of its own, so both together may take twice as long.
-    let work = tokio::time::timeout(endpoint.shared.config.request_timeout * 2, work);
+    let work = tokio::time::timeout(endpoint.time_max, work);
     let work = AssertUnwindSafe(work).catch_unwind();
     let outcome = if endpoint.route.limiter == Limiter::Node {
         // Heartbeats come by the thousand: their one line below carries the id, a span would cost more than it tells.

@@ -88,6 +88,7 @@ impl Listeners {
 pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Output = ()>) {
     let (phase, phases) = watch::channel(Phase::Serving);
     let room = Arc::new(Semaphore::new(listeners.connections_max as usize));
+    let control = edge.shared.control.clone();
     let door = Door { router: edge.router(), edge, times: listeners.times, phases, room: room.clone() };
     let accepting = async {
         tokio::join!(
@@ -108,6 +109,8 @@ pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Outpu
         () = accepting => {}
         () = shutdown => {}
     }
+    // Those who wait are requests in progress that would not finish by themselves.
+    control.stop_waiting();
     // Nobody listens for phases when no connection is open.
     let _ = phase.send(Phase::Draining);
     let all_closed = room.acquire_many(listeners.connections_max);

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     limited: Family<ClassLabels, Counter>,
     open_connections: Gauge,
     position: Gauge,
+    waiting: Gauge,
 }
 
 /// The series of one route, looked up once.
@@ -47,19 +48,20 @@ impl Metrics {
         let requests = Family::<Labels, Counter>::default();
         let durations = Family::<RouteLabels, Histogram>::new_with_constructor(|| Histogram::new(DURATIONS_S));
         let limited = Family::<ClassLabels, Counter>::default();
-        let (open_connections, position) = (Gauge::default(), Gauge::default());
+        let (open_connections, position, waiting) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("http_requests", "Requests by route, method and class of status", requests.clone());
         let help = "Time from a request's head to its answer's";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, durations.clone());
         registry.register("http_rate_limited", "Requests refused because a bucket was empty", limited.clone());
         registry.register("http_open_connections", "Open connections of both listeners", open_connections.clone());
         registry.register("views_position", "The newest fact that this replica's views hold", position.clone());
+        registry.register("nodes_waiting", "Nodes that wait for an offer", waiting.clone());
         registry.register(
             "build",
             "The version that runs",
             prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
-        Metrics { registry, requests, durations, limited, open_connections, position }
+        Metrics { registry, requests, durations, limited, open_connections, position, waiting }
     }
 
     pub fn route(&self, route: &Route) -> Arc<RouteMeter> {
@@ -85,6 +87,10 @@ impl Metrics {
     pub fn connection(&self) -> OpenConnection {
         self.open_connections.inc();
         OpenConnection(self.open_connections.clone())
+    }
+
+    pub fn waiting(&self, nodes: usize) {
+        self.waiting.set(i64::try_from(nodes).unwrap_or(i64::MAX));
     }
 
     pub fn text(&self, position: u64) -> String {

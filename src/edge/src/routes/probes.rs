@@ -18,7 +18,9 @@ pub(crate) async fn ready(call: Call) -> Result<Response<Body>, Refusal> {
 }
 
 pub(crate) async fn metrics(call: Call) -> Result<Response<Body>, Refusal> {
-    let text = call.endpoint().shared.metrics.text(call.control().position().0);
+    let metrics = &call.endpoint().shared.metrics;
+    metrics.waiting(call.control().waiting());
+    let text = metrics.text(call.control().position().0);
     Ok(reply::with_bytes(200, HeaderValue::from_static(metrics::CONTENT_TYPE), text))
 }
 
