@@ -131,7 +131,13 @@ pub const ROUTES: &[Route] = &[
         ..public(Post, "/api/v1/projects/{slug}/nodes/register", "Register a node; shows its key once")
     },
     node(Post, "/api/v1/nodes/{id}/heartbeat", 200, &[422], "Tell that the node is alive and what it runs"),
-    node(Get, "/api/v1/nodes/{id}/bundles/latest", 200, &[], "The bundle that the node should run, if it does not yet"),
+    node(
+        Get,
+        "/api/v1/nodes/{id}/bundles/latest",
+        200,
+        &[422],
+        "The bundle that the node should run, if it does not yet; waits for one if asked to",
+    ),
     Route {
         access: Access::NodeKey,
         ..node(Post, "/api/v1/nodes/{id}/token", 200, &[503], "Exchange the node key for a 12-hour token")

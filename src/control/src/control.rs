@@ -8,6 +8,7 @@ use crate::readiness::DurabilityContract;
 use crate::settings::ControlSettings;
 use crate::store_metrics::StoreMetrics;
 use crate::tokens::TokenCache;
+use crate::waiting::Waiters;
 use crate::{credentials, pulse, reactors};
 use bytes::Bytes;
 use contract::ApiError;
@@ -57,6 +58,7 @@ struct Inner {
     tokens: TokenCache,
     store_metrics: StoreMetrics,
     beats: Beats,
+    waiters: Waiters,
     download_key: [u8; 32],
     compiling: Semaphore,
     /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
@@ -76,6 +78,7 @@ struct Inner {
 impl Control {
     pub fn new(parts: Parts) -> Control {
         let beats = Beats::new(&parts.settings);
+        let waiters = Waiters::new(parts.settings.waiting_max);
         let org_keys = OrgKeys::default();
         let download_key = parts.master_key.derive("download-url");
         let compiling = Semaphore::new(parts.settings.compile_concurrency.max(1));
@@ -87,6 +90,7 @@ impl Control {
             tokens: TokenCache::default(),
             store_metrics: StoreMetrics::default(),
             beats,
+            waiters,
             download_key,
             compiling,
             naming: Mutex::new(()),
@@ -111,6 +115,7 @@ impl Control {
         tasks.spawn(reactors::rollout::run(self.clone()));
         tasks.spawn(reactors::compile::run(self.clone()));
         tasks.spawn(reactors::orphans::run(self.clone()));
+        tasks.spawn(reactors::waiting::run(self.clone()));
         let parts = &self.0.parts;
         let every = parts.settings.snapshot_every_facts;
         let followed = parts.views.follow(parts.reader.clone(), parts.snapshots.clone(), every);
@@ -126,6 +131,16 @@ impl Control {
     /// Writes a snapshot, for a clean stop.
     pub async fn save_snapshot(&self) {
         self.views().save(self.0.parts.snapshots.as_ref()).await;
+    }
+
+    /// Answers everybody who waits, and lets nobody wait any more: the replica is about to stop.
+    pub fn stop_waiting(&self) {
+        self.waiters().close();
+    }
+
+    /// Nodes that wait for an offer.
+    pub fn waiting(&self) -> usize {
+        self.waiters().len()
     }
 
     pub fn position(&self) -> Position {
@@ -218,6 +233,10 @@ impl Control {
 
     pub(crate) fn beats(&self) -> &Beats {
         &self.0.beats
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.0.waiters
     }
 
     pub(crate) fn download_key(&self) -> &[u8; 32] {

@@ -21,6 +21,7 @@ mod readiness;
 mod settings;
 mod store_metrics;
 mod tokens;
+mod waiting;
 
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use caller::{Caller, Grants, NodeCredential, NodeIdentity};

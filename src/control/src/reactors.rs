@@ -5,3 +5,4 @@ pub(crate) mod compile;
 pub(crate) mod liveness;
 pub(crate) mod orphans;
 pub(crate) mod rollout;
+pub(crate) mod waiting;

@@ -19,6 +19,8 @@ pub struct ControlSettings {
     pub pulse_linger_ms: u64,
     pub pulse_batch_beats_max: usize,
     pub snapshot_every_facts: u64,
+    /// Nodes that may wait for an offer at the same time; more are answered at once.
+    pub waiting_max: usize,
     /// Scheme and authority of links given to operators over NATS, such as `https://control.example`.
     pub public_url: String,
 }
@@ -38,6 +40,7 @@ impl Default for ControlSettings {
             pulse_linger_ms: 1,
             pulse_batch_beats_max: 2_000,
             snapshot_every_facts: 50_000,
+            waiting_max: 20_000,
             public_url: String::new(),
         }
     }

@@ -17,16 +17,18 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use contract::{Access, ApiError, ErrorCode, Limiter, Route};
+use contract::{Access, ApiError, ErrorCode, Limiter, Route, WAIT_S_MAX};
 use control::Control;
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+/// A node that waits for an offer is answered within this after its time is over.
+const WAIT_SLACK: Duration = Duration::from_secs(5);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What all endpoints share.
@@ -44,6 +46,8 @@ pub(crate) struct Endpoint {
     pub shared: Arc<Shared>,
     pub route: &'static Route,
     pub bytes_max: usize,
+    /// Until there must be an answer.
+    time_max: Duration,
     /// False where the answer is not JSON.
     answers_json: bool,
     /// Comes so often that its line is for those who look closely.
@@ -57,6 +61,7 @@ impl Endpoint {
             shared: shared.clone(),
             route,
             bytes_max: bytes_max(route, shared.config.request_bytes_max),
+            time_max: time_max(route, shared.config.request_timeout),
             answers_json: route.access != Access::SignedUrl && route.path != "/metrics",
             is_frequent: is_frequent(route),
             meter: shared.metrics.route(route),
@@ -74,6 +79,13 @@ impl Endpoint {
         }
         Ok(())
     }
+}
+
+/// The body has a time limit of its own, so both together may take twice as long; who asked to wait may wait.
+fn time_max(route: &Route, request_timeout: Duration) -> Duration {
+    let waits = route.path == "/api/v1/nodes/{id}/bundles/latest";
+    let wait = if waits { Duration::from_secs(u64::from(WAIT_S_MAX)) + WAIT_SLACK } else { Duration::ZERO };
+    request_timeout * 2 + wait
 }
 
 /// Serves one request with `handler`.
@@ -96,8 +108,7 @@ where
             handler(Call::new(endpoint, parts, body).await?).await
         }
     };
-    // The body has a time limit of its own, so both together may take twice as long.
-    let work = tokio::time::timeout(endpoint.shared.config.request_timeout * 2, work);
+    let work = tokio::time::timeout(endpoint.time_max, work);
     let work = AssertUnwindSafe(work).catch_unwind();
     let outcome = if span.is_none() { work.await } else { work.instrument(span.clone()).await };
     let mut response = match outcome {

@@ -89,7 +89,7 @@ impl Listeners {
 pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Output = ()>) {
     let (phase, phases) = watch::channel(Phase::Serving);
     let room = Arc::new(Semaphore::new(listeners.connections_max as usize));
-    let metrics = edge.shared.metrics.clone();
+    let (metrics, control) = (edge.shared.metrics.clone(), edge.shared.control.clone());
     let host = Host { router: edge.router(), times: listeners.times, metrics, phases };
     let door = Door { host, room: room.clone() };
     let accepting = async {
@@ -111,6 +111,8 @@ pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Outpu
         () = accepting => {}
         () = shutdown => {}
     }
+    // Those who wait are requests in progress that would not finish by themselves.
+    control.stop_waiting();
     // Nobody listens for phases when no connection is open.
     let _ = phase.send(Phase::Draining);
     let all_closed = room.acquire_many(listeners.connections_max);

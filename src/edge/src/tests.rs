@@ -7,4 +7,5 @@ mod flow;
 mod hostile;
 mod limited;
 mod table;
+mod waiting;
 mod wire;

@@ -233,6 +233,8 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
         pulse_linger_ms: settings.pulse.linger_ms,
         pulse_batch_beats_max: settings.pulse.batch_beats_max,
         snapshot_every_facts: settings.storage.snapshot_every_facts,
+        // The other half is for heartbeats and operators.
+        waiting_max: settings.limits.waiting_max.min(settings.limits.connections_max / 2),
         public_url,
     }
 }

@@ -17,12 +17,13 @@ pub(super) struct Fleet {
     live_rollouts: Family<ClassLabels, Gauge>,
     compiling_bundles: Gauge,
     projects: Gauge,
+    waiting: Gauge,
 }
 
 impl Fleet {
     pub fn register(registry: &mut Registry) -> Fleet {
         let (position, nodes, live_rollouts) = (Gauge::default(), Family::default(), Family::default());
-        let (compiling_bundles, projects) = (Gauge::default(), Gauge::default());
+        let (compiling_bundles, projects, waiting) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("views_position", "The newest fact that this replica's views hold", position.clone());
         registry.register("fleet_nodes", "Registered nodes by status", Family::clone(&nodes));
         registry.register(
@@ -32,13 +33,15 @@ impl Fleet {
         );
         registry.register("fleet_compiling_bundles", "Bundles that wait for a compiler", compiling_bundles.clone());
         registry.register("fleet_projects", "Projects of all orgs", projects.clone());
-        let fleet = Fleet { position, nodes, live_rollouts, compiling_bundles, projects };
+        registry.register("nodes_waiting", "Nodes that wait for an offer at this replica", waiting.clone());
+        let fleet = Fleet { position, nodes, live_rollouts, compiling_bundles, projects, waiting };
         fleet.set_nodes(&BTreeMap::new());
         fleet.set_live_rollouts(&BTreeMap::new());
         fleet
     }
 
     pub fn look(&self, control: &Control) {
+        self.waiting.set(number(control.waiting() as u64));
         let state = control.views().read();
         self.position.set(number(state.position.0));
         let mut nodes = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! Parameters of a route: those of its path, of its query, and the headers that are not credentials.
 
-use contract::{Access, Limiter, Operation, Page, Route};
+use contract::{Access, Limiter, Operation, Page, Route, WAIT_S_MAX};
 use serde_json::{Value, json};
 
 pub(super) fn of(route: &Route) -> Vec<Value> {
@@ -24,6 +24,11 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             all.push(word("state", "Only rollouts in this state", &known));
         }
         _ => {}
+    }
+    if route.path == "/api/v1/nodes/{id}/bundles/latest" {
+        all.push(json!({"name": "wait", "in": "query", "required": false,
+            "description": "Seconds to wait for an offer; the newest question of a node ends its older ones",
+            "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX, "default": 0}}));
     }
     if route.operation.is_some() {
         all.push(position("min_position", "query"));

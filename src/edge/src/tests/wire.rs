@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 const ON_THIS_HOST: &str = "127.0.0.1:0";
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
 
-struct Server {
-    bench: Bench,
+pub(super) struct Server {
+    pub bench: Bench,
     http: SocketAddr,
     https: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
@@ -25,11 +25,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start(listen: ListenConfig) -> Server {
+    pub async fn start(listen: ListenConfig) -> Server {
         Server::with(listen, EdgeConfig::default()).await
     }
 
-    async fn with(listen: ListenConfig, config: EdgeConfig) -> Server {
+    pub async fn with(listen: ListenConfig, config: EdgeConfig) -> Server {
         let bench = Bench::with(config).await;
         let listeners = Listeners::bind(&ListenConfig { http: ON_THIS_HOST.to_owned(), ..listen }).await.unwrap();
         let (http, https) = (listeners.http_address().unwrap(), listeners.https_address());
@@ -39,17 +39,17 @@ impl Server {
         Server { bench, http, https, stop: Some(stop), serving }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.http).await.unwrap()
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         drop(self.stop.take());
     }
 }
 
 /// Reads one answer: its head and as many bytes of body as it announces.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut got = Vec::new();
     let mut piece = [0; 4096];
     let reading = async {
@@ -70,12 +70,12 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     tokio::time::timeout(PATIENCE, reading).await.unwrap()
 }
 
-async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+pub(super) async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
 }
 
-async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> String {
+pub(super) async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     answer(stream).await
 }

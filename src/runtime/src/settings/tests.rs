@@ -60,6 +60,7 @@ fn the_defaults_are_what_the_documents_promise() {
             api_burst: 300,
             registration_per_s: 20,
             registration_burst: 200,
+            waiting_max: 20_000,
         },
         log: Log { level: "info".to_owned(), format: LogFormat::Text },
     };
