@@ -6,6 +6,7 @@ use crate::org_keys::OrgKeys;
 use crate::pulse::Beats;
 use crate::readiness::DurabilityContract;
 use crate::settings::ControlSettings;
+use crate::streams::Streams;
 use crate::tokens::TokenCache;
 use crate::waiting::Waiters;
 use crate::{credentials, pulse, reactors};
@@ -55,6 +56,7 @@ struct Inner {
     tokens: TokenCache,
     beats: Beats,
     waiters: Waiters,
+    streams: Streams,
     download_key: [u8; 32],
     compiling: Semaphore,
     /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
@@ -75,6 +77,7 @@ impl Control {
     pub fn new(parts: Parts) -> Control {
         let beats = Beats::new(&parts.settings);
         let waiters = Waiters::new(parts.settings.waiting_max);
+        let streams = Streams::new(&parts.settings);
         let org_keys = OrgKeys::default();
         let download_key = parts.master_key.derive("download-url");
         let compiling = Semaphore::new(parts.settings.compile_concurrency.max(1));
@@ -86,6 +89,7 @@ impl Control {
             tokens: TokenCache::default(),
             beats,
             waiters,
+            streams,
             download_key,
             compiling,
             naming: Mutex::new(()),
@@ -111,6 +115,7 @@ impl Control {
         tasks.spawn(reactors::compile::run(self.clone()));
         tasks.spawn(reactors::orphans::run(self.clone()));
         tasks.spawn(reactors::waiting::run(self.clone()));
+        tasks.spawn(reactors::streams::run(self.clone()));
         let parts = &self.0.parts;
         let every = parts.settings.snapshot_every_facts;
         let followed = parts.views.follow(parts.reader.clone(), parts.snapshots.clone(), every);
@@ -128,9 +133,10 @@ impl Control {
         self.views().save(self.0.parts.snapshots.as_ref()).await;
     }
 
-    /// Answers everybody who waits, and lets nobody wait any more: the replica is about to stop.
+    /// Answers everybody who waits, ends all streams, and lets none of both begin: the replica is about to stop.
     pub fn stop_waiting(&self) {
         self.waiters().close();
+        self.streams().close();
     }
 
     /// Nodes that wait for an offer.
@@ -208,6 +214,10 @@ impl Control {
 
     pub(crate) fn waiters(&self) -> &Waiters {
         &self.0.waiters
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     pub(crate) fn download_key(&self) -> &[u8; 32] {
