@@ -154,6 +154,16 @@ pub const ROUTES: &[Route] = &[
     },
     operator((Post, "/api/v1/projects"), Operation::ProjectCreate, FullAccess, 201, &[422], "Create a project"),
     operator((Get, "/api/v1/projects"), Operation::ProjectList, ApiKey, 200, &[], "List projects"),
+    Route {
+        access: ApiKey,
+        limiter: Limiter::Api,
+        also: &[422],
+        ..public(
+            Get,
+            "/api/v1/projects/{slug}/stream",
+            "Facts of a project as they happen (server-sent events); each kind needs its read scope",
+        )
+    },
     operator((Get, "/api/v1/projects/{slug}/nodes"), Operation::NodeList, NODES_READ, 200, &[404, 422], "List nodes"),
     operator(
         (Get, "/api/v1/projects/{slug}/nodes/stats"),

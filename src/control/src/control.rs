@@ -7,6 +7,7 @@ use crate::pulse::Beats;
 use crate::readiness::DurabilityContract;
 use crate::settings::ControlSettings;
 use crate::store_metrics::StoreMetrics;
+use crate::streams::Streams;
 use crate::tokens::TokenCache;
 use crate::waiting::Waiters;
 use crate::{credentials, pulse, reactors};
@@ -59,6 +60,7 @@ struct Inner {
     store_metrics: StoreMetrics,
     beats: Beats,
     waiters: Waiters,
+    streams: Streams,
     download_key: [u8; 32],
     compiling: Semaphore,
     /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
@@ -79,6 +81,7 @@ impl Control {
     pub fn new(parts: Parts) -> Control {
         let beats = Beats::new(&parts.settings);
         let waiters = Waiters::new(parts.settings.waiting_max);
+        let streams = Streams::new(&parts.settings);
         let org_keys = OrgKeys::default();
         let download_key = parts.master_key.derive("download-url");
         let compiling = Semaphore::new(parts.settings.compile_concurrency.max(1));
@@ -91,6 +94,7 @@ impl Control {
             store_metrics: StoreMetrics::default(),
             beats,
             waiters,
+            streams,
             download_key,
             compiling,
             naming: Mutex::new(()),
@@ -116,6 +120,7 @@ impl Control {
         tasks.spawn(reactors::compile::run(self.clone()));
         tasks.spawn(reactors::orphans::run(self.clone()));
         tasks.spawn(reactors::waiting::run(self.clone()));
+        tasks.spawn(reactors::streams::run(self.clone()));
         let parts = &self.0.parts;
         let every = parts.settings.snapshot_every_facts;
         let followed = parts.views.follow(parts.reader.clone(), parts.snapshots.clone(), every);
@@ -133,9 +138,10 @@ impl Control {
         self.views().save(self.0.parts.snapshots.as_ref()).await;
     }
 
-    /// Answers everybody who waits, and lets nobody wait any more: the replica is about to stop.
+    /// Answers everybody who waits, ends all streams, and lets none of both begin: the replica is about to stop.
     pub fn stop_waiting(&self) {
         self.waiters().close();
+        self.streams().close();
     }
 
     /// Nodes that wait for an offer.
@@ -237,6 +243,10 @@ impl Control {
 
     pub(crate) fn waiters(&self) -> &Waiters {
         &self.0.waiters
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     pub(crate) fn download_key(&self) -> &[u8; 32] {

@@ -20,6 +20,7 @@ mod reactors;
 mod readiness;
 mod settings;
 mod store_metrics;
+mod streams;
 mod tokens;
 mod waiting;
 
@@ -30,6 +31,7 @@ pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
 pub use readiness::DurabilityContract;
 pub use settings::ControlSettings;
 pub use store_metrics::StoreMetrics;
+pub use streams::{FactStream, StreamFact, StreamItem};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+/// Routes that answer with something else.
+const OTHER_THAN_JSON: [&str; 2] = ["/metrics", "/api/v1/projects/{slug}/stream"];
 /// A node that waits for an offer is answered within this after its time is over.
 const WAIT_SLACK: Duration = Duration::from_secs(5);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -62,7 +64,7 @@ impl Endpoint {
             route,
             bytes_max: bytes_max(route, shared.config.request_bytes_max),
             time_max: time_max(route, shared.config.request_timeout),
-            answers_json: route.access != Access::SignedUrl && route.path != "/metrics",
+            answers_json: route.access != Access::SignedUrl && !OTHER_THAN_JSON.contains(&route.path),
             is_frequent: is_frequent(route),
             meter: shared.metrics.route(route),
         }

@@ -7,7 +7,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::reply::Refusal;
 use crate::request_id::RequestIds;
-use crate::routes::{download, keys, node, operator, probes};
+use crate::routes::{download, keys, node, operator, probes, stream};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -109,6 +109,7 @@ fn serve(shared: &Arc<Shared>, route: &'static Route) -> Option<MethodRouter> {
         (Post, "/api/v1/nodes/{id}/config") => on(endpoint, node::config),
         (Post, "/api/v1/nodes/{id}/metrics") => on(endpoint, node::metrics),
         (Post, "/api/v1/nodes/{id}/waf-events") => on(endpoint, node::waf_events),
+        (Get, "/api/v1/projects/{slug}/stream") => on(endpoint, stream::facts),
         (Get, "/api/v1/downloads/{digest}") => on(endpoint, download::archive),
         _ => return None,
     })

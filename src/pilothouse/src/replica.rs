@@ -235,6 +235,9 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
         snapshot_every_facts: settings.storage.snapshot_every_facts,
         // The other half is for heartbeats and operators.
         waiting_max: settings.limits.waiting_max.min(settings.limits.connections_max / 2),
+        streams_max: settings.limits.streams_max,
+        streams_per_key_max: settings.limits.streams_per_key_max,
         public_url,
+        ..ControlSettings::default()
     }
 }

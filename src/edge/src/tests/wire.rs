@@ -21,7 +21,7 @@ pub(super) struct Server {
     http: SocketAddr,
     https: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<()>,
+    pub serving: JoinHandle<()>,
 }
 
 impl Server {
@@ -30,7 +30,10 @@ impl Server {
     }
 
     pub async fn with(listen: ListenConfig, config: EdgeConfig) -> Server {
-        let bench = Bench::with(config).await;
+        Server::over(Bench::with(config).await, listen).await
+    }
+
+    pub async fn over(bench: Bench, listen: ListenConfig) -> Server {
         let listeners = Listeners::bind(&ListenConfig { http: ON_THIS_HOST.to_owned(), ..listen }).await.unwrap();
         let (http, https) = (listeners.http_address().unwrap(), listeners.https_address());
         let (stop, stopped) = oneshot::channel::<()>();

@@ -61,6 +61,8 @@ fn the_defaults_are_what_the_documents_promise() {
             registration_per_s: 20,
             registration_burst: 200,
             waiting_max: 20_000,
+            streams_max: 1_000,
+            streams_per_key_max: 16,
         },
         log: Log { level: "info".to_owned(), format: LogFormat::Text },
     };
