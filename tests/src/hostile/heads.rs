@@ -40,7 +40,7 @@ fn with_parameter(route: &Route) -> bool {
 }
 
 fn answers_json(route: &Route) -> bool {
-    route.access != Access::SignedUrl && route.path != "/metrics"
+    route.access != Access::SignedUrl && route.path != "/metrics" && !route.path.ends_with("/stream")
 }
 
 const fn case(what: &'static str, refused: fn(&Route) -> bool, bytes: fn(&Call) -> Vec<u8>) -> Case {

@@ -63,7 +63,9 @@ async fn no_wake_up_is_lost_between_the_look_and_the_wait() {
         let rollout = stage.rollout(json!({"bundle_id": bundle, "target_selector": selector}));
         // Both at once, and the question a little later from round to round.
         let asked = async {
-            tokio::time::sleep(Duration::from_micros(round * 50)).await;
+            for _ in 0..round * 10 {
+                tokio::task::yield_now().await;
+            }
             soon(wait(&stage.control, &node, WAIT_S)).await
         };
         let (_, offered) = tokio::join!(rollout, asked);
