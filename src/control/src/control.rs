@@ -6,13 +6,16 @@ use crate::org_keys::OrgKeys;
 use crate::pulse::Beats;
 use crate::readiness::DurabilityContract;
 use crate::settings::ControlSettings;
+use crate::store_metrics::StoreMetrics;
 use crate::streams::Streams;
 use crate::tokens::TokenCache;
 use crate::waiting::Waiters;
 use crate::{credentials, pulse, reactors};
+use bytes::Bytes;
 use contract::ApiError;
 use domain::{NodeId, Position, Slug};
-use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, Telemetry};
+use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, StoreError, Telemetry};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -54,6 +57,7 @@ struct Inner {
     credentials: Credentials,
     org_keys: OrgKeys,
     tokens: TokenCache,
+    store_metrics: StoreMetrics,
     beats: Beats,
     waiters: Waiters,
     streams: Streams,
@@ -87,6 +91,7 @@ impl Control {
             credentials: Credentials::default(),
             org_keys,
             tokens: TokenCache::default(),
+            store_metrics: StoreMetrics::default(),
             beats,
             waiters,
             streams,
@@ -176,8 +181,27 @@ impl Control {
         self.0.parts.records.as_ref()
     }
 
-    pub(crate) fn blobs(&self) -> &dyn Blobs {
-        self.0.parts.blobs.as_ref()
+    pub(crate) async fn blob_len(&self, digest: &str) -> Result<Option<u64>, StoreError> {
+        self.0.parts.blobs.len(digest).await
+    }
+
+    /// The bytes of a blob, or of a range of it; none when it is not there.
+    pub(crate) async fn read_blob(&self, digest: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, StoreError> {
+        let read = self.0.parts.blobs.read(digest, range).await;
+        if let Ok(Some(bytes)) = &read {
+            self.store_metrics().blob_read(bytes.len());
+        }
+        read
+    }
+
+    /// Stores a blob and returns its digest.
+    pub(crate) async fn put_blob(&self, bytes: Bytes) -> Result<String, StoreError> {
+        let size = bytes.len();
+        let put = self.0.parts.blobs.put(bytes).await;
+        if put.is_ok() {
+            self.store_metrics().blob_written(size);
+        }
+        put
     }
 
     pub(crate) fn pulse(&self) -> &dyn Pulse {
@@ -202,6 +226,11 @@ impl Control {
 
     pub(crate) fn org_keys(&self) -> &OrgKeys {
         &self.0.org_keys
+    }
+
+    /// What the store costs this replica, for `/metrics`.
+    pub fn store_metrics(&self) -> &StoreMetrics {
+        &self.0.store_metrics
     }
 
     pub(crate) fn tokens(&self) -> &TokenCache {

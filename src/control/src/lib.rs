@@ -19,6 +19,7 @@ mod pulse;
 mod reactors;
 mod readiness;
 mod settings;
+mod store_metrics;
 mod streams;
 mod tokens;
 mod waiting;
@@ -29,6 +30,7 @@ pub use control::{Control, Parts};
 pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
 pub use readiness::DurabilityContract;
 pub use settings::ControlSettings;
+pub use store_metrics::StoreMetrics;
 pub use streams::{FactStream, StreamFact, StreamItem};
 
 #[cfg(test)]

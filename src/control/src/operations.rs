@@ -72,7 +72,7 @@ impl Control {
     ) -> Result<Answer, ApiError> {
         caller.check(Route::of(operation).access)?;
         if let Some(position) = request.min_position {
-            self.wait_for(Position(position)).await?;
+            self.wait_for_named(Position(position)).await?;
         }
         let call = Call { control: self, caller, operation, request, base_url };
         match operation {

@@ -45,7 +45,7 @@ impl Default for ControlSettings {
             assignment_ttl_s: 86_400,
             compile_concurrency: 1,
             rollout_paused_max_s: 604_800,
-            pulse_linger_ms: 3,
+            pulse_linger_ms: 1,
             pulse_batch_beats_max: 2_000,
             snapshot_every_facts: 50_000,
             waiting_max: 20_000,

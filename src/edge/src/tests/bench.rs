@@ -161,6 +161,9 @@ impl Asking<'_> {
     pub async fn send_from(self, address: &str) -> Answered {
         let uri: Uri = self.path.parse().unwrap_or_else(|e| panic!("{}: {e}", self.path));
         let mut request = Request::builder().method(self.method.as_str()).uri(uri);
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "192.0.2.200");
+        }
         for (name, value) in self.headers {
             request = request.header(name, value);
         }

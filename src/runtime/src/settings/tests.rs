@@ -48,7 +48,7 @@ fn the_defaults_are_what_the_documents_promise() {
             compile_concurrency: 1,
         },
         rollouts: Rollouts { paused_max_s: 604_800 },
-        pulse: Pulse { linger_ms: 3, batch_beats_max: 2_000 },
+        pulse: Pulse { linger_ms: 1, batch_beats_max: 2_000 },
         limits: Limits {
             connections_max: 20_000,
             request_bytes_max: 1_572_864,
