@@ -20,6 +20,7 @@ pub struct Dev {
 pub struct DevFile {
     pub https_url: String,
     pub ca_cert: PathBuf,
+    pub api_key: String,
 }
 
 impl Dev {
@@ -61,7 +62,7 @@ impl Dev {
 
 impl DevFile {
     fn empty() -> DevFile {
-        DevFile { https_url: String::new(), ca_cert: PathBuf::new() }
+        DevFile { https_url: String::new(), ca_cert: PathBuf::new(), api_key: String::new() }
     }
 }
 
