@@ -14,3 +14,4 @@ mod readme;
 mod replicas;
 mod rollout;
 mod tidy;
+mod waiting;

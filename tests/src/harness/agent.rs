@@ -50,7 +50,12 @@ pub struct Agent {
     process: Guarded,
     command: Vec<String>,
     url: String,
+    /// Flags that say how often it asks.
+    pace: &'static [&'static str],
 }
+
+/// Quick questions, each answered at once.
+const POLLING: &[&str] = &["--poll-interval-s", "1"];
 
 impl Agent {
     /// `command` is what the agent runs to activate a bundle.
@@ -60,10 +65,19 @@ impl Agent {
 
     /// The same against any control plane, in a directory below `parent`.
     pub fn start_at(url: &str, parent: &Path, name: &str, command: &[&str]) -> Agent {
+        Agent::start_paced(url, parent, name, command, POLLING)
+    }
+
+    /// One that waits for its offers, as agents do where nothing else is said.
+    pub fn start_waiting(dev: &Dev, name: &str, command: &[&str]) -> Agent {
+        Agent::start_paced(dev.file.get("http_url"), dev.dir.path(), name, command, &[])
+    }
+
+    fn start_paced(url: &str, parent: &Path, name: &str, command: &[&str], pace: &'static [&'static str]) -> Agent {
         let dir = parent.join(name);
         let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
-        let process = spawn(url, name, &dir, &command);
-        Agent { name: name.to_owned(), dir, process, command, url: url.to_owned() }
+        let process = spawn(url, name, &dir, &command, pace);
+        Agent { name: name.to_owned(), dir, process, command, url: url.to_owned(), pace }
     }
 
     pub fn kill9(&mut self) {
@@ -71,7 +85,7 @@ impl Agent {
     }
 
     pub fn restart(&mut self) {
-        self.process = spawn(&self.url, &self.name, &self.dir, &self.command);
+        self.process = spawn(&self.url, &self.name, &self.dir, &self.command, self.pace);
     }
 
     /// The configuration that `current` leads to.
@@ -81,11 +95,11 @@ impl Agent {
     }
 }
 
-fn spawn(url: &str, name: &str, dir: &PathBuf, command: &[String]) -> Guarded {
+fn spawn(url: &str, name: &str, dir: &PathBuf, command: &[String], pace: &[&str]) -> Guarded {
     std::fs::create_dir_all(dir).unwrap();
     let mut agent = Command::new(binary("pilothouse-agent"));
     agent.args(["run", "--server-url", url, "--project", "demo", "--name", name, "--label", "env=test"]);
-    agent.args(["--poll-interval-s", "1", "--heartbeat-interval-s", "1", "--data-dir"]).arg(dir);
+    agent.args(pace).args(["--heartbeat-interval-s", "1", "--data-dir"]).arg(dir);
     if !command.is_empty() {
         agent.arg("--command").arg(serde_json::to_string(command).unwrap());
     }

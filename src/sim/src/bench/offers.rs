@@ -81,7 +81,7 @@ async fn round_of(nodes: &mut Vec<Node>, operator: &mut Operator, bundle: &str) 
     operator.until_waiting(count).await?;
     let posted = Instant::now();
     begins.send_replace(Some(posted));
-    let body = json!({"bundle_id": bundle, "strategy": "all_at_once", "progress_deadline_s": 600});
+    let body = json!({"bundle_id": bundle, "strategy": "all_at_once", "progress_deadline_seconds": 600});
     operator.call(Method::POST, "/api/v1/projects/demo/rollouts", &body).await?;
     let (answered, latencies) = waiting.await??;
     let took = posted.elapsed();
