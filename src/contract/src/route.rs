@@ -7,6 +7,7 @@ use domain::api_key::Scope;
 pub enum Method {
     Get,
     Post,
+    Patch,
     Delete,
 }
 
@@ -15,6 +16,7 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         }
     }
@@ -24,6 +26,8 @@ impl Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Public,
+    /// `X-Pilothouse-Join-Token`, where the project's policy asks for one.
+    JoinToken,
     /// `X-Zentinel-Node-Key`, or `Authorization: Bearer <node token>`.
     Node,
     /// `X-Zentinel-Node-Key` alone.
@@ -97,7 +101,7 @@ const fn operator(
 }
 
 use Access::{ApiKey, FullAccess};
-use Method::{Delete, Get, Post};
+use Method::{Delete, Get, Patch, Post};
 
 const NODES_READ: Access = Access::Scope(Scope::NodesRead);
 const NODES_WRITE: Access = Access::Scope(Scope::NodesWrite);
@@ -126,6 +130,7 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         limiter: Limiter::Registration,
+        access: Access::JoinToken,
         success: 201,
         also: &[404, 422],
         ..public(Post, "/api/v1/projects/{slug}/nodes/register", "Register a node; shows its key once")
@@ -147,6 +152,14 @@ pub const ROUTES: &[Route] = &[
         ..public(Get, "/api/v1/downloads/{digest}", "Bytes of a bundle archive; supports ranges")
     },
     operator((Post, "/api/v1/projects"), Operation::ProjectCreate, FullAccess, 201, &[422], "Create a project"),
+    operator(
+        (Patch, "/api/v1/projects/{slug}"),
+        Operation::ProjectUpdate,
+        FullAccess,
+        200,
+        &[404, 422],
+        "Say who may register nodes",
+    ),
     operator((Get, "/api/v1/projects"), Operation::ProjectList, ApiKey, 200, &[], "List projects"),
     operator((Get, "/api/v1/projects/{slug}/nodes"), Operation::NodeList, NODES_READ, 200, &[404, 422], "List nodes"),
     operator(
@@ -165,6 +178,46 @@ pub const ROUTES: &[Route] = &[
         204,
         &[404],
         "Delete a node and its credentials",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/nodes/{id}/approve"),
+        Operation::NodeApprove,
+        NODES_WRITE,
+        200,
+        &[404],
+        "Let a node take part that waits for approval",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/join-tokens"),
+        Operation::TokenCreate,
+        NODES_WRITE,
+        201,
+        &[404, 422],
+        "Create a join token; shows it once",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/join-tokens"),
+        Operation::TokenList,
+        NODES_READ,
+        200,
+        &[404],
+        "List join tokens",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/join-tokens/{id}"),
+        Operation::TokenShow,
+        NODES_READ,
+        200,
+        &[404],
+        "Show a join token",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/join-tokens/{id}/revoke"),
+        Operation::TokenRevoke,
+        NODES_WRITE,
+        200,
+        &[404],
+        "Revoke a join token; nodes that joined with it stay",
     ),
     operator(
         (Post, "/api/v1/projects/{slug}/bundles"),
@@ -304,9 +357,12 @@ impl Route {
         match self.access {
             Access::Public => {}
             Access::SignedUrl => all.push(403),
-            Access::Node | Access::NodeKey | Access::Scope(_) | Access::ApiKey | Access::FullAccess => {
-                all.extend([401, 403])
-            }
+            Access::JoinToken
+            | Access::Node
+            | Access::NodeKey
+            | Access::Scope(_)
+            | Access::ApiKey
+            | Access::FullAccess => all.extend([401, 403]),
         }
         if self.path.contains('{') {
             all.push(404);
@@ -357,6 +413,8 @@ mod tests {
             let (noun, _) = operation.name().split_once('.').unwrap_or_default();
             if let Access::Scope(scope) = Route::of(operation).access {
                 let (of, right) = scope.as_str().split_once(':').unwrap_or_default();
+                // Join tokens are about nodes, and have no scope of their own.
+                let noun = if noun == "token" { "node" } else { noun };
                 assert_eq!(of.replace('_', ""), format!("{noun}s"), "{}", operation.name());
                 let write = Route::of(operation).is_mutation();
                 assert!(right == "admin" || (right == "write") == write, "{}", operation.name());

@@ -1,5 +1,6 @@
 //! The node API: what proxies and their agents ask for, one file per concern.
 
+mod admission;
 mod authenticate;
 mod heartbeat;
 mod ingest;

@@ -1,5 +1,6 @@
 //! Settings of the write side. The operator binary fills them from its settings file.
 
+use domain::project::Registration;
 use domain::rollout::Limits;
 
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct ControlSettings {
     pub pulse_linger_ms: u64,
     pub pulse_batch_beats_max: usize,
     pub snapshot_every_facts: u64,
+    /// The policy of a project whose creation names none.
+    pub default_registration: Registration,
     /// Scheme and authority of links given to operators over NATS, such as `https://control.example`.
     pub public_url: String,
 }
@@ -38,6 +41,7 @@ impl Default for ControlSettings {
             pulse_linger_ms: 3,
             pulse_batch_beats_max: 2_000,
             snapshot_every_facts: 50_000,
+            default_registration: Registration::Token,
             public_url: String::new(),
         }
     }

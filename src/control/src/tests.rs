@@ -8,6 +8,7 @@ mod engine;
 mod heartbeats;
 mod idempotency;
 mod ingest;
+mod join_tokens;
 mod lists;
 mod liveness;
 mod offers;

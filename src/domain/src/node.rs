@@ -2,7 +2,7 @@
 //! changes is.
 
 use crate::event::events;
-use crate::{BundleId, Labels, NodeId, NodeName, Position, Slug};
+use crate::{BundleId, JoinTokenId, Labels, NodeId, NodeName, Position, Slug};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,9 @@ use thiserror::Error;
 
 events! {
     /// A proxy joined a project; its name is unique there.
-    Registered(Registered) = "registered" v 1,
+    Registered(Registered) = "registered" v 2 reads 1,
+    /// An operator lets a node take part that registered with a token which asks for that.
+    Approved(Approved) = "approved" v 1,
     /// The first heartbeat, or the first after an absence.
     Online(Report) = "online" v 1,
     /// The node runs another bundle than before.
@@ -41,7 +43,16 @@ pub struct Registered {
     pub capabilities: Vec<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+    /// What the node registered with, where it was not free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token_id: Option<JoinTokenId>,
+    /// The node gets no work until an operator approves it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval_required: bool,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approved {}
 
 /// What a heartbeat says of the node. In a fact: only what changed. Omitted fields change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -122,6 +133,9 @@ pub struct Node {
     pub hostname: Option<String>,
     pub capabilities: Vec<String>,
     pub metadata: Map<String, Value>,
+    pub join_token: Option<JoinTokenId>,
+    /// Only an approved node is matched by selectors and gets offers.
+    pub approved: bool,
     pub status: Status,
     /// When `status` last changed.
     pub status_since: Timestamp,
@@ -147,6 +161,7 @@ pub enum Command {
     MarkOffline {
         last_seen_at: Option<Timestamp>,
     },
+    Approve,
     Delete,
 }
 
@@ -171,6 +186,7 @@ pub fn decide(node: &Node, command: Command) -> Option<Event> {
         Command::MarkOffline { last_seen_at } => {
             (node.status != Status::Offline).then_some(Event::Offline(Offline { last_seen_at }))
         }
+        Command::Approve => (!node.approved).then_some(Event::Approved(Approved {})),
         Command::Delete => Some(Event::Deleted(Deleted {})),
     }
 }
@@ -231,6 +247,8 @@ impl Node {
             hostname: fact.hostname,
             capabilities: fact.capabilities,
             metadata: fact.metadata,
+            join_token: fact.join_token_id,
+            approved: !fact.approval_required,
             status: Status::Unknown,
             status_since: time,
             status_position: position,
@@ -248,6 +266,7 @@ impl Node {
         self.position = position;
         match event {
             Event::Registered(_) | Event::Deleted(_) => {}
+            Event::Approved(_) => self.approved = true,
             Event::Online(report) => {
                 self.apply(report);
                 self.become_status(Status::Online, time, position);

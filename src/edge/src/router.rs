@@ -111,6 +111,7 @@ where
     let filter = match endpoint.route.method {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
+        Method::Patch => MethodFilter::PATCH,
         Method::Delete => MethodFilter::DELETE,
     };
     axum::routing::on(filter, move |request: Request| exchange::run(endpoint, request, handler))

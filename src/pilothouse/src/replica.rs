@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, bail};
 use control::{Bootstrap, Control, ControlSettings, DurabilityContract, Parts};
 use domain::Slug;
+use domain::project::Registration;
 use edge::{Edge, EdgeConfig, LimitsConfig, ListenConfig, Listeners, TlsFiles};
 use journal::durability::Sync;
 use journal::{Durability, JetStream, ProvisionError, Role};
-use runtime::settings::{ExpectedSync, Nats};
+use runtime::settings::{ExpectedSync, Nats, Profile};
 use runtime::{Settings, files};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -221,6 +222,10 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
         pulse_linger_ms: settings.pulse.linger_ms,
         pulse_batch_beats_max: settings.pulse.batch_beats_max,
         snapshot_every_facts: settings.storage.snapshot_every_facts,
+        default_registration: match settings.storage.profile {
+            Profile::Dev => Registration::Open,
+            Profile::Production => Registration::Token,
+        },
         public_url,
     }
 }

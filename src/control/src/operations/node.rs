@@ -1,4 +1,4 @@
-//! `node list|stats|show|delete`
+//! `node list|stats|show|approve|delete`
 
 use super::bundle::cut;
 use super::{Call, Place};
@@ -51,19 +51,33 @@ impl Call<'_> {
         })
     }
 
-    pub(super) async fn delete_node(&self) -> Result<Answer, ApiError> {
+    pub(super) async fn approve_node(&self) -> Result<Answer, ApiError> {
         let place = self.place()?;
-        let decide = |state: &State| {
+        self.mutate(self.deciding(&place, Command::Approve), |state, aggregate, _| {
+            let row = state.nodes.row(aggregate.id().parse().ok()?)?;
+            Some(json!({"node": body(row, &self.control.presence().read())}))
+        })
+        .await
+    }
+
+    /// What a command on the node that the path names comes to.
+    fn deciding(&self, place: &Place, command: Command) -> impl Fn(&State) -> Result<Decision<Aggregate>, ApiError> {
+        move |state| {
             let node = &find(state, &place, self.id()).ok_or_else(not_found)?.node;
             let aggregate = Aggregate::Node { org: node.org.clone(), project: node.project.clone(), id: node.id };
-            Ok(match node::decide(node, Command::Delete) {
+            Ok(match node::decide(node, command.clone()) {
                 Some(event) => {
                     let fact = Fact::next(aggregate.clone(), node.position, domain::Event::Node(event));
                     Decision::Append(Box::new(fact), aggregate)
                 }
                 None => Decision::Nothing(aggregate),
             })
-        };
+        }
+    }
+
+    pub(super) async fn delete_node(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        let decide = self.deciding(&place, Command::Delete);
         let answer = self.mutate(decide, |_, aggregate, _| Some(json!({"id": aggregate.id()}))).await?;
         if let Some(id) = answer.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok()) {
             self.control.drop_node_key(id).await;
