@@ -70,6 +70,7 @@ impl Exit {
             | ErrorCode::TokenExpired
             | ErrorCode::InsufficientScope
             | ErrorCode::NodeMismatch
+            | ErrorCode::RegistrationClosed
             | ErrorCode::InvalidDownloadUrl => Exit::Auth,
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::Conflict | ErrorCode::IdempotencyKeyReused => Exit::Conflict,

@@ -37,6 +37,15 @@ pub enum Verb {
         after_help = "Example:\n  pilothouse node show proxy-us-east-1\n  pilothouse node show proxy-us-east-1 --wait online --wait-timeout 60"
     )]
     Show(show::Show),
+    /// Let a node take part that joined with a token which asks for approval
+    #[command(after_help = "Example:\n  pilothouse node approve proxy-us-east-1")]
+    Approve {
+        /// Id or name
+        #[arg(add = live(Live::Nodes))]
+        node: String,
+        #[command(flatten)]
+        mutation: Mutation,
+    },
     /// Delete a node; its credentials end at once
     #[command(after_help = "Example:\n  pilothouse node delete proxy-us-east-1 --yes")]
     Delete {
@@ -64,6 +73,11 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
             return list.run(session, watching.watch).await;
         }
         Verb::Show(show) => return show::run(show, session).await,
+        Verb::Approve { node, mutation } => {
+            let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
+            let body = session.ask(Operation::NodeApprove, request).await?;
+            session.show(&body, details)?;
+        }
         Verb::Delete { node, confirm, mutation } => {
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
             session.console.confirm(&format!("Delete node {node} and its credentials"), confirm.yes)?;
@@ -84,7 +98,7 @@ fn table(body: &Value, now: Timestamp) -> Result<String, CliError> {
         table.row([
             node.id,
             node.name,
-            node.status,
+            if node.approved { node.status } else { format!("{} (unapproved)", node.status) },
             relative_or_none(now, node.last_seen_at),
             node.active_bundle_id.unwrap_or_default(),
             pairs(&node.labels),
@@ -101,6 +115,7 @@ fn details(body: &Value, now: Timestamp) -> Result<String, CliError> {
         .add("id", &node.id)
         .add("name", &node.name)
         .add("status", &node.status)
+        .add_some("approved", (!node.approved).then_some("no"))
         .add("last seen", node.last_seen_at.map_or(NONE.to_owned(), |time| moment(now, time)))
         .add("labels", pairs(&node.labels))
         .add("active bundle", node.active_bundle_id.as_deref().unwrap_or(NONE))
@@ -114,6 +129,7 @@ fn details(body: &Value, now: Timestamp) -> Result<String, CliError> {
         .add_some("metadata", Some(node.metadata).filter(|map| !map.is_empty()).map(object))
         .add_some("health", node.health.map(object))
         .add_some("metrics", node.metrics.map(object))
+        .add_some("join token", node.join_token_id)
         .add("registered", moment(now, node.registered_at));
     Ok(details.to_string())
 }
@@ -154,11 +170,12 @@ pub(crate) mod tests {
         silent["active_bundle_id"] = Value::Null;
         silent["status"] = "unknown".into();
         silent["labels"] = json!({});
+        silent["approved"] = false.into();
         let body = json!({"nodes": [node("proxy-us-east-1"), silent], "total": 2, "next": null});
         expect![[r#"
-            ID                                    NAME             STATUS   LAST SEEN  ACTIVE BUNDLE                         LABELS
-            019b7d3c-0000-7000-8000-000000000001  proxy-us-east-1  online   42s ago    019b7d3c-0000-7000-8000-0000000000b1  env=production,region=eu
-            019b7d3c-0000-7000-8000-000000000001  b                unknown  -          -                                     -
+            ID                                    NAME             STATUS                LAST SEEN  ACTIVE BUNDLE                         LABELS
+            019b7d3c-0000-7000-8000-000000000001  proxy-us-east-1  online                42s ago    019b7d3c-0000-7000-8000-0000000000b1  env=production,region=eu
+            019b7d3c-0000-7000-8000-000000000001  b                unknown (unapproved)  -          -                                     -
         "#]].assert_eq(&unpainted(&table(&body, noon()).unwrap()));
     }
 
