@@ -17,4 +17,5 @@ mod registration;
 mod replicas;
 mod rigged;
 mod stage;
+mod waiting;
 mod world;

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Verb {
     /// Create a project
-    #[command(after_help = "Example:\n  pilothouse project create edge --name \"Edge proxies\"\n  pilothouse project create lab --registration open")]
+    #[command(
+        after_help = "Example:\n  pilothouse project create edge --name \"Edge proxies\"\n  pilothouse project create lab --registration open"
+    )]
     Create {
         /// Lowercase letters, digits and inner hyphens; never changes
         slug: Slug,
@@ -99,5 +101,6 @@ fn table(body: &Value, now: Timestamp) -> Result<String, CliError> {
 }
 
 fn parse_registration(text: &str) -> Result<Registration, String> {
-    Registration::parse(text).ok_or_else(|| format!("known are {}", Registration::ALL.map(Registration::as_str).join(", ")))
+    Registration::parse(text)
+        .ok_or_else(|| format!("known are {}", Registration::ALL.map(Registration::as_str).join(", ")))
 }

@@ -54,11 +54,10 @@ impl Schemas {
             }
         }
         // What the control plane decides is not the client's to say.
-        if let Some(properties) =
-            definitions.get_mut("Register").and_then(|register| register["properties"].as_object_mut())
-        {
-            properties.remove("join_token_id");
-            properties.remove("approval_required");
+        definitions.remove("JoinTokenId");
+        let register = definitions.get_mut("Register").and_then(|register| register["properties"].as_object_mut());
+        if let Some(properties) = register {
+            properties.retain(|name, _| !["join_token_id", "approval_required"].contains(&name.as_str()));
         }
         // Metrics name their counts directly, beside the fields that are always there.
         if let Some(metric) = definitions.get_mut("MetricInput") {
@@ -129,6 +128,7 @@ impl Schemas {
         }
         Body::Json(match route.path {
             "/metrics" => return Body::Other("application/openmetrics-text"),
+            "/api/v1/projects/{slug}/stream" => return Body::Other("text/event-stream"),
             "/api/v1/downloads/{digest}" => return Body::Other("application/zstd"),
             "/ready" => self.of::<Readiness>(),
             "/health" => json!({"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),
