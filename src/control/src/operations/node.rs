@@ -63,7 +63,7 @@ impl Call<'_> {
     /// What a command on the node that the path names comes to.
     fn deciding(&self, place: &Place, command: Command) -> impl Fn(&State) -> Result<Decision<Aggregate>, ApiError> {
         move |state| {
-            let node = &find(state, &place, self.id()).ok_or_else(not_found)?.node;
+            let node = &find(state, place, self.id()).ok_or_else(not_found)?.node;
             let aggregate = Aggregate::Node { org: node.org.clone(), project: node.project.clone(), id: node.id };
             Ok(match node::decide(node, command.clone()) {
                 Some(event) => {
