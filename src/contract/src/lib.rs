@@ -25,8 +25,8 @@ pub use ingest::{
 };
 pub use join_token::{CreateJoinToken, JoinTokenBody, JoinTokenCreated};
 pub use node::{
-    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody, NodeStats, Offer,
-    PublicKeyBody, Register, Registered, TokenAnswer,
+    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody, NodeKeyBody, NodeStats,
+    Offer, PublicKeyBody, Register, Registered, TokenAnswer,
 };
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;

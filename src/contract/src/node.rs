@@ -68,6 +68,23 @@ pub struct Registered {
     pub bundle_keys: Vec<PublicKeyBody>,
 }
 
+/// A node's new key: the only time that it is shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeKeyBody {
+    pub node_id: String,
+    /// 43 base64url characters. Absent when the request is a repeat under its `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_key: Option<String>,
+    /// Names the key; says nothing about its secret.
+    pub key_id: String,
+    /// How long the old key works at most; it ends when the new one is used. Absent: it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub previous_valid_until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+}
+
 /// A key that a node pins at registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublicKeyBody {

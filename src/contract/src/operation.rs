@@ -17,6 +17,7 @@ pub enum Operation {
     NodeShow,
     NodeDelete,
     NodeApprove,
+    NodeRotateKey,
     TokenCreate,
     TokenList,
     TokenShow,
@@ -41,7 +42,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Operation; 29] = [
+    pub const ALL: [Operation; 30] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -50,6 +51,7 @@ impl Operation {
         Operation::NodeShow,
         Operation::NodeDelete,
         Operation::NodeApprove,
+        Operation::NodeRotateKey,
         Operation::TokenCreate,
         Operation::TokenList,
         Operation::TokenShow,
@@ -84,6 +86,7 @@ impl Operation {
             Operation::NodeShow => "node.show",
             Operation::NodeDelete => "node.delete",
             Operation::NodeApprove => "node.approve",
+            Operation::NodeRotateKey => "node.rotate_key",
             Operation::TokenCreate => "token.create",
             Operation::TokenList => "token.list",
             Operation::TokenShow => "token.show",

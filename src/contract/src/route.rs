@@ -1,5 +1,7 @@
 //! The one table of routes. The router, its tests and the OpenAPI document are made of it.
 
+mod statuses;
+
 use crate::operation::Operation;
 use domain::api_key::Scope;
 
@@ -147,6 +149,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::NodeKey,
         ..node(Post, "/api/v1/nodes/{id}/token", 200, &[503], "Exchange the node key for a 12-hour token")
     },
+    node(Post, "/api/v1/nodes/{id}/key", 200, &[409], "Replace the node's own key; shows the new one once"),
     node(Post, "/api/v1/nodes/{id}/events", 201, &[422], "Report one event or a batch"),
     node(Post, "/api/v1/nodes/{id}/config", 200, &[422], "Report the running configuration"),
     node(Post, "/api/v1/nodes/{id}/metrics", 200, &[422], "Report metrics and request logs"),
@@ -202,6 +205,14 @@ pub const ROUTES: &[Route] = &[
         200,
         &[404],
         "Let a node take part that waits for approval",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/nodes/{id}/rotate-key"),
+        Operation::NodeRotateKey,
+        NODES_WRITE,
+        200,
+        &[404, 409],
+        "Replace a node's key; the old one and its tokens end at once",
     ),
     operator(
         (Post, "/api/v1/projects/{slug}/join-tokens"),
@@ -364,34 +375,6 @@ impl Route {
     /// Whether a repeat must be recognised by its `Idempotency-Key`.
     pub fn is_mutation(&self) -> bool {
         self.method != Method::Get
-    }
-
-    /// Every status that a client may see.
-    pub fn statuses(&self) -> Vec<u16> {
-        let mut all = vec![self.success, 400, 503];
-        all.extend(self.also);
-        match self.access {
-            Access::Public => {}
-            Access::SignedUrl => all.push(403),
-            Access::JoinToken
-            | Access::Node
-            | Access::NodeKey
-            | Access::Scope(_)
-            | Access::ApiKey
-            | Access::FullAccess => all.extend([401, 403]),
-        }
-        if self.path.contains('{') {
-            all.push(404);
-        }
-        if self.is_mutation() {
-            all.extend([408, 413, 415, 422]);
-        }
-        if self.limiter != Limiter::None {
-            all.push(429);
-        }
-        all.sort_unstable();
-        all.dedup();
-        all
     }
 }
 

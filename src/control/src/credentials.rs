@@ -3,6 +3,10 @@
 //!
 //! A secret is 256 random bits and only its SHA-256 is kept; looking that hash up in a map tells a guesser nothing.
 
+mod node_keys;
+
+pub(crate) use node_keys::KeyOwner;
+
 use crate::control::Control;
 use crate::execute::{now, store_error, unavailable};
 use contract::ApiError;
@@ -21,6 +25,18 @@ pub(crate) type SecretHash = [u8; 32];
 struct NodeKey {
     hash: SecretHash,
     created_at: Timestamp,
+    /// As the fact `node.key_rotated` names it; none for the key of the registration.
+    #[serde(default)]
+    key_id: Option<String>,
+    /// The key that this one replaced, while it is still good.
+    #[serde(default)]
+    previous: Option<Previous>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Previous {
+    hash: SecretHash,
+    until: Timestamp,
 }
 
 /// `api_key.<SHA-256 of the key, hex>`
@@ -42,7 +58,7 @@ pub(crate) struct Credentials(RwLock<Mirror>);
 
 #[derive(Default)]
 struct Mirror {
-    nodes: HashMap<NodeId, (SecretHash, Timestamp)>,
+    nodes: HashMap<NodeId, NodeKey>,
     node_by_hash: HashMap<SecretHash, NodeId>,
     api_keys: HashMap<SecretHash, (ApiKeyId, Timestamp)>,
     join_tokens: HashMap<SecretHash, (JoinTokenId, Timestamp)>,
@@ -63,7 +79,7 @@ impl Credentials {
         token_known: impl Fn(JoinTokenId) -> bool,
     ) -> Vec<String> {
         let mirror = self.read();
-        let nodes = mirror.nodes.iter().filter(|(id, (_, at))| *at < before && !node_known(**id));
+        let nodes = mirror.nodes.iter().filter(|(id, key)| key.created_at < before && !node_known(**id));
         let keys = mirror.api_keys.iter().filter(|(_, (id, at))| *at < before && !key_known(*id));
         let tokens = mirror.join_tokens.iter().filter(|(_, (id, at))| *at < before && !token_known(*id));
         let secrets = keys.map(|(hash, _)| api_key_record(hash)).chain(tokens.map(|(hash, _)| join_token_record(hash)));
@@ -94,11 +110,22 @@ impl Mirror {
 
     fn put_node(&mut self, id: &str, value: &[u8]) -> Option<()> {
         let (id, record): (NodeId, NodeKey) = (id.parse().ok()?, rmp_serde::from_slice(value).ok()?);
-        if let Some((old, _)) = self.nodes.insert(id, (record.hash, record.created_at)) {
-            self.node_by_hash.remove(&old);
-        }
+        self.remove_node(id);
         self.node_by_hash.insert(record.hash, id);
+        if let Some(previous) = &record.previous {
+            self.node_by_hash.insert(previous.hash, id);
+        }
+        self.nodes.insert(id, record);
         Some(())
+    }
+
+    fn remove_node(&mut self, id: NodeId) {
+        if let Some(old) = self.nodes.remove(&id) {
+            self.node_by_hash.remove(&old.hash);
+            if let Some(previous) = old.previous {
+                self.node_by_hash.remove(&previous.hash);
+            }
+        }
     }
 
     fn put_api_key(&mut self, hash: &str, value: &[u8]) -> Option<()> {
@@ -116,10 +143,8 @@ impl Mirror {
     fn remove(&mut self, key: &str) {
         match key.split_once('.') {
             Some(("node", id)) => {
-                if let Ok(id) = id.parse()
-                    && let Some((hash, _)) = self.nodes.remove(&id)
-                {
-                    self.node_by_hash.remove(&hash);
+                if let Ok(id) = id.parse() {
+                    self.remove_node(id);
                 }
             }
             Some(("api_key", hash)) => {
@@ -137,38 +162,7 @@ impl Mirror {
     }
 }
 
-/// Whose key was shown on the path of node `wanted`.
-pub(crate) enum KeyOwner {
-    Wanted,
-    AnotherNode,
-    Nobody,
-}
-
 impl Control {
-    pub(crate) async fn owner_of_node_key(&self, wanted: NodeId, key: &str) -> Result<KeyOwner, ApiError> {
-        let hash = trust::secret_hash(key);
-        {
-            let mirror = self.credentials().read();
-            if mirror.nodes.get(&wanted).is_some_and(|(known, _)| trust::same_bytes(known, &hash)) {
-                return Ok(KeyOwner::Wanted);
-            }
-            if mirror.node_by_hash.contains_key(&hash) {
-                return Ok(KeyOwner::AnotherNode);
-            }
-            // A node's key never changes, so that guessing costs the store nothing.
-            if mirror.nodes.contains_key(&wanted) {
-                return Ok(KeyOwner::Nobody);
-            }
-        }
-        let Some(record) = self.ask(&node_record(wanted)).await? else {
-            return Ok(KeyOwner::Nobody);
-        };
-        self.credentials().write().put(&record.key, &record.value);
-        let mirror = self.credentials().read();
-        let same = mirror.nodes.get(&wanted).is_some_and(|(known, _)| trust::same_bytes(known, &hash));
-        Ok(if same { KeyOwner::Wanted } else { KeyOwner::Nobody })
-    }
-
     pub(crate) async fn owner_of_api_key(&self, key: &str) -> Result<Option<ApiKeyId>, ApiError> {
         let hash = trust::secret_hash(key);
         if let Some((id, _)) = self.credentials().read().api_keys.get(&hash) {
@@ -200,7 +194,7 @@ impl Control {
     }
 
     pub(crate) async fn keep_node_key(&self, id: NodeId, hash: SecretHash) -> Result<(), ApiError> {
-        let record = NodeKey { hash, created_at: now() };
+        let record = NodeKey { hash, created_at: now(), key_id: None, previous: None };
         self.keep_credential(node_record(id), rmp_serde::to_vec_named(&record)).await
     }
 

@@ -6,7 +6,9 @@ mod heartbeat;
 mod ingest;
 mod offer;
 mod register;
+mod rotate;
 mod token;
 
 pub(crate) use heartbeat::aggregate;
+pub(crate) use rotate::new_key_id;
 pub(crate) use token::AUDIENCE;

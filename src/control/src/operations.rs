@@ -85,6 +85,7 @@ impl Control {
             Operation::NodeShow => call.show_node(),
             Operation::NodeDelete => call.delete_node().await,
             Operation::NodeApprove => call.approve_node().await,
+            Operation::NodeRotateKey => call.rotate_node_key().await,
             Operation::TokenCreate => call.create_join_token().await,
             Operation::TokenList => call.list_join_tokens(),
             Operation::TokenShow => call.show_join_token(),

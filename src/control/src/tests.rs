@@ -9,6 +9,7 @@ mod heartbeats;
 mod idempotency;
 mod ingest;
 mod join_tokens;
+mod key_rotation;
 mod lists;
 mod liveness;
 mod offers;

@@ -14,6 +14,8 @@ events! {
     Registered(Registered) = "registered" v 2 reads 1,
     /// An operator lets a node take part that registered with a token which asks for that.
     Approved(Approved) = "approved" v 1,
+    /// The node has another key, which was shown once; only a hash of it is kept, and not here.
+    KeyRotated(KeyRotated) = "key_rotated" v 1,
     /// The first heartbeat, or the first after an absence.
     Online(Report) = "online" v 1,
     /// The node runs another bundle than before.
@@ -53,6 +55,15 @@ pub struct Registered {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Approved {}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyRotated {
+    /// Names the key; says nothing about its secret.
+    pub key_id: String,
+    /// An operator's: older keys and tokens are good for nothing from now on. Otherwise the node replaced its key itself, and
+    /// the old one lives until the new one is used, for ten minutes at most.
+    pub reset: bool,
+}
 
 /// What a heartbeat says of the node. In a fact: only what changed. Omitted fields change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -136,6 +147,12 @@ pub struct Node {
     pub join_token: Option<JoinTokenId>,
     /// Only an approved node is matched by selectors and gets offers.
     pub approved: bool,
+    /// None: the key of its registration.
+    pub key_id: Option<String>,
+    /// The newest key is an operator's doing.
+    pub key_was_reset: bool,
+    /// When an operator last replaced the key; tokens from before are refused.
+    pub key_reset_at: Option<Timestamp>,
     pub status: Status,
     /// When `status` last changed.
     pub status_since: Timestamp,
@@ -162,6 +179,10 @@ pub enum Command {
         last_seen_at: Option<Timestamp>,
     },
     Approve,
+    RotateKey {
+        key_id: String,
+        reset: bool,
+    },
     Delete,
 }
 
@@ -187,6 +208,7 @@ pub fn decide(node: &Node, command: Command) -> Option<Event> {
             (node.status != Status::Offline).then_some(Event::Offline(Offline { last_seen_at }))
         }
         Command::Approve => (!node.approved).then_some(Event::Approved(Approved {})),
+        Command::RotateKey { key_id, reset } => Some(Event::KeyRotated(KeyRotated { key_id, reset })),
         Command::Delete => Some(Event::Deleted(Deleted {})),
     }
 }
@@ -249,6 +271,9 @@ impl Node {
             metadata: fact.metadata,
             join_token: fact.join_token_id,
             approved: !fact.approval_required,
+            key_id: None,
+            key_was_reset: false,
+            key_reset_at: None,
             status: Status::Unknown,
             status_since: time,
             status_position: position,
@@ -267,6 +292,12 @@ impl Node {
         match event {
             Event::Registered(_) | Event::Deleted(_) => {}
             Event::Approved(_) => self.approved = true,
+            Event::KeyRotated(fact) => {
+                (self.key_id, self.key_was_reset) = (Some(fact.key_id.clone()), fact.reset);
+                if fact.reset {
+                    self.key_reset_at = Some(time);
+                }
+            }
             Event::Online(report) => {
                 self.apply(report);
                 self.become_status(Status::Online, time, position);

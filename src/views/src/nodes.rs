@@ -142,7 +142,8 @@ impl Nodes {
             | Event::Changed(_)
             | Event::ActivationFailed(_)
             | Event::Offline(_)
-            | Event::Approved(_) => {
+            | Event::Approved(_)
+            | Event::KeyRotated(_) => {
                 if let Some(row) = self.by_id.get_mut(&id) {
                     row.node.evolve(event, time, position);
                 }

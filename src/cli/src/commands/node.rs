@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::listing::{List, Paging};
 use crate::render::{Details, NONE, Table, moment, pairs, relative_or_none};
 use crate::session::Session;
-use contract::{NodeBody, NodeStats, Operation, Request};
+use contract::{NodeBody, NodeKeyBody, NodeStats, Operation, Request};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -46,6 +46,17 @@ pub enum Verb {
         #[command(flatten)]
         mutation: Mutation,
     },
+    /// Replace a node's key and show the new one, this once; the old one and its tokens end at once
+    #[command(after_help = "Example:\n  pilothouse node rotate-key proxy-us-east-1 --yes")]
+    RotateKey {
+        /// Id or name
+        #[arg(add = live(Live::Nodes))]
+        node: String,
+        #[command(flatten)]
+        confirm: Confirm,
+        #[command(flatten)]
+        mutation: Mutation,
+    },
     /// Delete a node; its credentials end at once
     #[command(after_help = "Example:\n  pilothouse node delete proxy-us-east-1 --yes")]
     Delete {
@@ -77,6 +88,16 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
             let body = session.ask(Operation::NodeApprove, request).await?;
             session.show(&body, details)?;
+        }
+        Verb::RotateKey { node, confirm, mutation } => {
+            let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
+            session.console.confirm(&format!("End the key of node {node} and its tokens"), confirm.yes)?;
+            let body = session.ask(Operation::NodeRotateKey, request).await?;
+            session.show(&body, new_key)?;
+            match read::<NodeKeyBody>(&body, "node")?.node_key {
+                Some(_) => session.console.say("keep the key now: it is not shown again"),
+                None => session.console.say("this is a repeat: the key was shown when it was made"),
+            }
         }
         Verb::Delete { node, confirm, mutation } => {
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
@@ -131,6 +152,13 @@ fn details(body: &Value, now: Timestamp) -> Result<String, CliError> {
         .add_some("metrics", node.metrics.map(object))
         .add_some("join token", node.join_token_id)
         .add("registered", moment(now, node.registered_at));
+    Ok(details.to_string())
+}
+
+fn new_key(body: &Value, _now: Timestamp) -> Result<String, CliError> {
+    let key: NodeKeyBody = read(body, "node")?;
+    let mut details = Details::default();
+    details.add_some("node key", key.node_key).add("key id", key.key_id).add("node", key.node_id);
     Ok(details.to_string())
 }
 

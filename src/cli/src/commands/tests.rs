@@ -56,6 +56,7 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::NodeList => json!({"nodes": [node("proxy-1")], "total": 1, "next": null}),
         Operation::NodeStats => json!({"stats": {"total": 1, "online": 1, "offline": 0, "unknown": 0,
             "by_status": {"online": 1, "offline": 0, "unknown": 0}}}),
+        Operation::NodeRotateKey => json!({"node_id": "n1", "node_key": "S3CRET", "key_id": "nk_1"}),
         Operation::TokenCreate => token(json!({"token": "pjt_S3CRET"})),
         Operation::TokenList => json!({"join_tokens": [token(json!({}))], "total": 1}),
         Operation::TokenShow | Operation::TokenRevoke => json!({ "join_token": token(json!({})) }),

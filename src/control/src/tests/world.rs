@@ -62,7 +62,7 @@ impl World {
 
     pub fn request(&self, operation: Operation) -> Request {
         let id = match operation {
-            Operation::NodeShow => Some(&self.node),
+            Operation::NodeShow | Operation::NodeRotateKey => Some(&self.node),
             Operation::NodeDelete => Some(&self.node_to_delete),
             Operation::NodeApprove => Some(&self.unapproved),
             Operation::TokenShow | Operation::TokenRevoke => Some(&self.join_token),

@@ -194,3 +194,14 @@ fn a_node_that_needs_approval_waits_for_it_and_is_approved_once() {
     assert!(node.approved);
     assert_eq!((node.position, decide(&node, Command::Approve)), (Position(2), None));
 }
+
+#[test]
+fn only_an_operators_key_makes_older_tokens_worthless() {
+    let rotate = |key_id: &str, reset| Command::RotateKey { key_id: key_id.to_owned(), reset };
+    let rotated = |key_id: &str, reset| Event::KeyRotated(KeyRotated { key_id: key_id.to_owned(), reset });
+    assert_eq!(decide(&given(&[]), rotate("nk_1", false)), Some(rotated("nk_1", false)));
+    let node = given(&[rotated("nk_1", false)]);
+    assert_eq!((node.key_id.as_deref(), node.key_was_reset, node.key_reset_at), (Some("nk_1"), false, None));
+    let node = given(&[rotated("nk_1", true), rotated("nk_2", false)]);
+    assert_eq!((node.key_id.as_deref(), node.key_was_reset, node.key_reset_at), (Some("nk_2"), false, Some(at(2))));
+}

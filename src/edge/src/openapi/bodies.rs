@@ -3,9 +3,9 @@
 use contract::{
     ApiKeyBody, ApiKeyCreated, BundleBody, BundleDownload, BundleVerification, ConfigAccepted, CreateApiKey,
     CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput, EventsAccepted, Heartbeat,
-    HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput, MetricsAccepted, NodeBody, NodeStats,
-    Operation, ProjectBody, Readiness, Register, Registered, RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail,
-    Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
+    HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput, MetricsAccepted, NodeBody,
+    NodeKeyBody, NodeStats, Operation, ProjectBody, Readiness, Register, Registered, RequestLogInput, RevokeBundle,
+    RolloutBody, RolloutDetail, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -137,6 +137,7 @@ impl Schemas {
             "/api/v1/nodes/{id}/heartbeat" => self.of::<HeartbeatAnswer>(),
             "/api/v1/nodes/{id}/bundles/latest" => self.of::<LatestBundle>(),
             "/api/v1/nodes/{id}/token" => self.of::<TokenAnswer>(),
+            "/api/v1/nodes/{id}/key" => self.of::<NodeKeyBody>(),
             "/api/v1/nodes/{id}/events" => self.of::<EventsAccepted>(),
             "/api/v1/nodes/{id}/config" => self.of::<ConfigAccepted>(),
             "/api/v1/nodes/{id}/metrics" => self.of::<MetricsAccepted>(),
@@ -153,6 +154,7 @@ impl Schemas {
             Operation::NodeList => self.list::<NodeBody>("nodes", true),
             Operation::NodeStats => self.of::<NodeStats>(),
             Operation::NodeShow | Operation::NodeApprove => self.wrapped::<NodeBody>("node"),
+            Operation::NodeRotateKey => self.of::<NodeKeyBody>(),
             Operation::TokenCreate => self.of::<JoinTokenCreated>(),
             Operation::TokenList => self.list::<JoinTokenBody>("join_tokens", false),
             Operation::TokenShow | Operation::TokenRevoke => self.wrapped::<JoinTokenBody>("join_token"),

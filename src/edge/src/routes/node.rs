@@ -41,6 +41,12 @@ pub(crate) async fn token(mut call: Call) -> Result<Response<Body>, Refusal> {
     answer(&call, call.control().issue_token(&node).await)
 }
 
+pub(crate) async fn rotate_key(mut call: Call) -> Result<Response<Body>, Refusal> {
+    let node = call.node().await?;
+    call.read_body().await?;
+    answer(&call, call.control().rotate_node_key(&node).await)
+}
+
 pub(crate) async fn events(mut call: Call) -> Result<Response<Body>, Refusal> {
     let node = call.node().await?;
     let body = call.read_body().await?;

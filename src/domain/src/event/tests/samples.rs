@@ -73,7 +73,7 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
         Event::Node(node::Event::Registered(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::JoinToken(JOIN_TOKEN.to_string()))
         }
-        Event::Node(node::Event::Approved(_)) => {
+        Event::Node(node::Event::Approved(_) | node::Event::KeyRotated(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::Operator("UOPERATOR".into()))
         }
         Event::Node(_) => (Aggregate::Node { org, project, id: NODE }, Actor::Node(NODE.to_string())),
@@ -135,7 +135,7 @@ fn join_tokens() -> [join_token::Event; 3] {
     ]
 }
 
-fn nodes() -> [node::Event; 8] {
+fn nodes() -> [node::Event; 9] {
     let report = node::Report {
         active_bundle_id: Some(BUNDLE),
         staged_bundle_id: Some(BUNDLE),
@@ -157,6 +157,7 @@ fn nodes() -> [node::Event; 8] {
             approval_required: true,
         }),
         node::Event::Approved(node::Approved {}),
+        node::Event::KeyRotated(node::KeyRotated { key_id: "nk_0123456789abcdef".into(), reset: true }),
         node::Event::Online(node::Report { version: text("0.6.45"), ..node::Report::default() }),
         node::Event::BundleSwitched(report),
         node::Event::Changed(node::Report { ip: text("10.0.1.51"), ..node::Report::default() }),
