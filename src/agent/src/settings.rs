@@ -137,6 +137,8 @@ impl Settings {
             hostname: self.hostname.clone(),
             capabilities: Vec::new(),
             metadata,
+            join_token_id: None,
+            approval_required: false,
         };
         Register { node }
     }

@@ -42,7 +42,7 @@ pub(crate) fn state(word: &str) -> String {
     let color = match word {
         "online" | "compiled" | "completed" | "live" | "yes" => GREEN,
         "pending" | "compiling" | "running" | "paused" | "unknown" => YELLOW,
-        "offline" | "failed" | "cancelled" | "revoked" | "expired" | "no" => RED,
+        "offline" | "failed" | "cancelled" | "revoked" | "expired" | "used up" | "no" => RED,
         _ => return word.to_owned(),
     };
     format!("{color}{word}{END}")

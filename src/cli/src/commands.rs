@@ -8,6 +8,7 @@ mod events;
 mod node;
 mod project;
 mod rollout;
+mod token;
 
 use crate::console::Console;
 use crate::error::CliError;
@@ -38,6 +39,9 @@ pub enum Question {
     /// Nodes: the proxies of a project
     #[command(subcommand)]
     Node(node::Verb),
+    /// Join tokens: what new nodes show where a project asks for it
+    #[command(subcommand)]
+    Token(token::Verb),
     /// Bundles: compiled and signed versions of a project's configuration
     #[command(subcommand)]
     Bundle(bundle::Verb),
@@ -67,6 +71,7 @@ pub(crate) async fn run(
     match question {
         Question::Project(verb) => project::run(verb, session).await,
         Question::Node(verb) => node::run(verb, session).await,
+        Question::Token(verb) => token::run(verb, session).await,
         Question::Bundle(verb) => bundle::run(verb, session).await,
         Question::Rollout(verb) => rollout::run(verb, session).await,
         Question::Apikey(verb) => apikey::run(verb, session).await,

@@ -36,6 +36,7 @@ pub(crate) enum Live {
     Bundles,
     Rollouts,
     ApiKeys,
+    JoinTokens,
 }
 
 /// For `#[arg(add = …)]`.
@@ -123,10 +124,11 @@ async fn list(what: Live, target: &Target) -> Result<Vec<Found>, CliError> {
         Live::Bundles => (Operation::BundleList, "bundles"),
         Live::Rollouts => (Operation::RolloutList, "rollouts"),
         Live::ApiKeys => (Operation::ApiKeyList, "api_keys"),
+        Live::JoinTokens => (Operation::TokenList, "join_tokens"),
         Live::Contexts => return Ok(Vec::new()),
     };
     let mut request = Request::default();
-    if matches!(what, Live::Nodes | Live::Bundles | Live::Rollouts) {
+    if matches!(what, Live::Nodes | Live::Bundles | Live::Rollouts | Live::JoinTokens) {
         request.project = Some(target.project()?.to_string());
         request.query.insert("limit".to_owned(), Page::LIMIT_MAX.to_string());
     }
@@ -144,7 +146,7 @@ fn values(what: Live, entry: &Value) -> Vec<Found> {
         Live::Nodes => (text("name"), text("status")),
         Live::Bundles => (text("version"), text("status")),
         Live::Rollouts => (String::new(), format!("{} {}", text("state"), text("started_at"))),
-        Live::ApiKeys => (String::new(), text("name")),
+        Live::ApiKeys | Live::JoinTokens => (String::new(), text("name")),
     };
     let by_id = Found { value: text("id"), help: plain(format!("{value} {help}").trim()) };
     let by_name = Found { value, help: plain(&help) };

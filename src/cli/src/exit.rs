@@ -70,6 +70,7 @@ impl Exit {
             | ErrorCode::TokenExpired
             | ErrorCode::InsufficientScope
             | ErrorCode::NodeMismatch
+            | ErrorCode::RegistrationClosed
             | ErrorCode::InvalidDownloadUrl => Exit::Auth,
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::Conflict | ErrorCode::IdempotencyKeyReused => Exit::Conflict,
@@ -126,6 +127,7 @@ mod tests {
             4 token_expired
             4 insufficient_scope
             4 node_mismatch
+            4 registration_closed
             4 invalid_download_url
             3 not_found
             1 method_not_allowed

@@ -47,6 +47,8 @@ codes! {
     InsufficientScope = "insufficient_scope" => 403,
     /// The path names another node than the credential.
     NodeMismatch = "node_mismatch" => 403,
+    /// The project's policy lets nobody register this way.
+    RegistrationClosed = "registration_closed" => 403,
     /// The signed download URL is past its time or was changed.
     InvalidDownloadUrl = "invalid_download_url" => 403,
     /// There is no such resource, or it is not yours.

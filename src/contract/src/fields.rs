@@ -1,6 +1,7 @@
 //! Reading a JSON object field by field, so that every problem is named with its field and all are told at once.
 
 use crate::code::{ApiError, ErrorCode};
+use domain::Labels;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -194,6 +195,14 @@ impl Fields {
             Value::Array(list) => Some(list),
             _ => self.reject(field, "must be a list"),
         }
+    }
+
+    pub fn labels(&mut self, field: &str) -> Labels {
+        let map = self.typed::<BTreeMap<String, String>>(field, "must be an object of strings");
+        Labels::try_from(map.unwrap_or_default()).unwrap_or_else(|e| {
+            self.error(field, e.to_string());
+            Labels::default()
+        })
     }
 
     /// One of a fixed set of words.

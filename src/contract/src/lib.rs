@@ -5,6 +5,7 @@ mod bundle;
 mod code;
 mod fields;
 mod ingest;
+mod join_token;
 mod node;
 mod operation;
 mod page;
@@ -22,13 +23,14 @@ pub use ingest::{
     BatchAccepted, ConfigAccepted, EventInput, EventsAccepted, MetricInput, MetricsAccepted, RequestLogInput,
     WafAccepted, WafEventInput, parse_config, parse_events, parse_metrics, parse_waf_events,
 };
+pub use join_token::{CreateJoinToken, JoinTokenBody, JoinTokenCreated};
 pub use node::{
-    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody, NodeStats, Offer,
-    PublicKeyBody, Register, Registered, TokenAnswer,
+    Activation, HEALTH_BYTES_MAX, Heartbeat, HeartbeatAnswer, LatestBundle, NoUpdate, NodeBody, NodeKeyBody, NodeStats,
+    Offer, PublicKeyBody, Register, Registered, TokenAnswer,
 };
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;
-pub use project::{CreateProject, ProjectBody};
+pub use project::{CreateProject, ProjectBody, UpdateProject};
 pub use rollout::{CreateRollout, ProgressBody, RolloutBody, RolloutDetail, StepBody};
 pub use route::{Access, Limiter, Method, ROUTES, Route};
 pub use status::{DurabilityBody, Readiness};

@@ -1,8 +1,8 @@
 //! The node API on the wire, as the registration document fixes it.
 
 use crate::fields::{FieldErrors, Fields};
+use domain::BundleId;
 use domain::node::{ActivationFailed, Node, Registered as RegisteredFact, Report};
-use domain::{BundleId, Labels};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,23 @@ impl Register {
     pub fn parse(body: Value) -> Result<Register, FieldErrors> {
         let mut fields = Fields::new(body);
         let name = fields.required_parsed("name");
-        let labels = labels(&mut fields);
+        let labels = fields.labels("labels");
         let version = fields.text("version", TEXT_CHARS_MAX);
         let ip = ip(&mut fields);
         let hostname = fields.text("hostname", TEXT_CHARS_MAX);
         let capabilities = capabilities(&mut fields);
         let metadata = fields.object("metadata", METADATA_BYTES_MAX).unwrap_or_default();
-        let node = name.map(|name| RegisteredFact { name, labels, version, ip, hostname, capabilities, metadata });
+        let node = name.map(|name| RegisteredFact {
+            name,
+            labels,
+            version,
+            ip,
+            hostname,
+            capabilities,
+            metadata,
+            join_token_id: None,
+            approval_required: false,
+        });
         fields.finish(node.map(|node| Register { node }))
     }
 }
@@ -56,6 +66,23 @@ pub struct Registered {
     /// The keys that sign the org's bundles and assignments: what the node pins.
     #[serde(default)]
     pub bundle_keys: Vec<PublicKeyBody>,
+}
+
+/// A node's new key: the only time that it is shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeKeyBody {
+    pub node_id: String,
+    /// 43 base64url characters. Absent when the request is a repeat under its `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_key: Option<String>,
+    /// Names the key; says nothing about its secret.
+    pub key_id: String,
+    /// How long the old key works at most; it ends when the new one is used. Absent: it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub previous_valid_until: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 /// A key that a node pins at registration.
@@ -179,6 +206,12 @@ pub struct NodeBody {
     pub name: String,
     /// `online`, `offline` or `unknown`.
     pub status: String,
+    /// False while an operator has not approved it: it beats, and gets no work.
+    #[serde(default = "yes")]
+    pub approved: bool,
+    /// What it registered with.
+    #[serde(default)]
+    pub join_token_id: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub capabilities: Vec<String>,
     pub version: Option<String>,
@@ -209,6 +242,8 @@ impl NodeBody {
             id: node.id.to_string(),
             name: node.name.to_string(),
             status: node.status.as_str().to_owned(),
+            approved: node.approved,
+            join_token_id: node.join_token.map(|id| id.to_string()),
             labels: node.labels.as_map().clone(),
             capabilities: node.capabilities.clone(),
             version: node.version.clone(),
@@ -238,14 +273,9 @@ pub struct NodeStats {
     pub by_status: BTreeMap<String, u64>,
 }
 
-fn labels(fields: &mut Fields) -> Labels {
-    let Some(map) = fields.typed::<BTreeMap<String, String>>("labels", "must be an object of strings") else {
-        return Labels::default();
-    };
-    Labels::try_from(map).unwrap_or_else(|e| {
-        fields.error("labels", e.to_string());
-        Labels::default()
-    })
+/// What an answer of a control plane says that knows of no approval.
+fn yes() -> bool {
+    true
 }
 
 fn ip(fields: &mut Fields) -> Option<String> {

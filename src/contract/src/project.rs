@@ -16,7 +16,7 @@ pub struct CreateProject {
     pub slug: Slug,
     /// Defaults to the slug.
     pub name: Option<String>,
-    /// Who may register nodes; `open` is the default and, so far, the only policy.
+    /// Who may register nodes; absent: the replica's default, `token` in production.
     pub registration: Option<Registration>,
 }
 
@@ -25,11 +25,35 @@ impl CreateProject {
         let mut fields = Fields::new(body);
         let slug = fields.required_parsed("slug");
         let name = fields.text("name", NAME_CHARS_MAX);
-        let registration = fields.typed("registration", "is invalid; must be one of: open");
+        let registration = registration(&mut fields);
         fields.refuse_rest("known are slug, name, registration");
         let value = slug.map(|slug| CreateProject { slug, name, registration });
         fields.finish(value)
     }
+}
+
+/// `PATCH /api/v1/projects/{slug}`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UpdateProject {
+    /// Who may register nodes from now on.
+    pub registration: Registration,
+}
+
+impl UpdateProject {
+    pub fn parse(body: Value) -> Result<UpdateProject, FieldErrors> {
+        let mut fields = Fields::new(body);
+        if !fields.has("registration") {
+            fields.error("registration", "can't be blank");
+        }
+        let registration = registration(&mut fields);
+        fields.refuse_rest("known is registration");
+        fields.finish(registration.map(|registration| UpdateProject { registration }))
+    }
+}
+
+fn registration(fields: &mut Fields) -> Option<Registration> {
+    let known = Registration::ALL.map(Registration::as_str);
+    Registration::parse(&fields.one_of("registration", &known)?)
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,5 +1,7 @@
 //! The one table of routes. The router, its tests and the OpenAPI document are made of it.
 
+mod statuses;
+
 use crate::operation::Operation;
 use domain::api_key::Scope;
 
@@ -7,6 +9,7 @@ use domain::api_key::Scope;
 pub enum Method {
     Get,
     Post,
+    Patch,
     Delete,
 }
 
@@ -15,6 +18,7 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         }
     }
@@ -24,6 +28,8 @@ impl Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     Public,
+    /// `X-Pilothouse-Join-Token`, where the project's policy asks for one.
+    JoinToken,
     /// `X-Zentinel-Node-Key`, or `Authorization: Bearer <node token>`.
     Node,
     /// `X-Zentinel-Node-Key` alone.
@@ -97,7 +103,7 @@ const fn operator(
 }
 
 use Access::{ApiKey, FullAccess};
-use Method::{Delete, Get, Post};
+use Method::{Delete, Get, Patch, Post};
 
 const NODES_READ: Access = Access::Scope(Scope::NodesRead);
 const NODES_WRITE: Access = Access::Scope(Scope::NodesWrite);
@@ -126,6 +132,7 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         limiter: Limiter::Registration,
+        access: Access::JoinToken,
         success: 201,
         also: &[404, 422],
         ..public(Post, "/api/v1/projects/{slug}/nodes/register", "Register a node; shows its key once")
@@ -142,6 +149,7 @@ pub const ROUTES: &[Route] = &[
         access: Access::NodeKey,
         ..node(Post, "/api/v1/nodes/{id}/token", 200, &[503], "Exchange the node key for a 12-hour token")
     },
+    node(Post, "/api/v1/nodes/{id}/key", 200, &[409], "Replace the node's own key; shows the new one once"),
     node(Post, "/api/v1/nodes/{id}/events", 201, &[422], "Report one event or a batch"),
     node(Post, "/api/v1/nodes/{id}/config", 200, &[422], "Report the running configuration"),
     node(Post, "/api/v1/nodes/{id}/metrics", 200, &[422], "Report metrics and request logs"),
@@ -153,6 +161,14 @@ pub const ROUTES: &[Route] = &[
         ..public(Get, "/api/v1/downloads/{digest}", "Bytes of a bundle archive; supports ranges")
     },
     operator((Post, "/api/v1/projects"), Operation::ProjectCreate, FullAccess, 201, &[422], "Create a project"),
+    operator(
+        (Patch, "/api/v1/projects/{slug}"),
+        Operation::ProjectUpdate,
+        FullAccess,
+        200,
+        &[404, 422],
+        "Say who may register nodes",
+    ),
     operator((Get, "/api/v1/projects"), Operation::ProjectList, ApiKey, 200, &[], "List projects"),
     Route {
         access: ApiKey,
@@ -181,6 +197,54 @@ pub const ROUTES: &[Route] = &[
         204,
         &[404],
         "Delete a node and its credentials",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/nodes/{id}/approve"),
+        Operation::NodeApprove,
+        NODES_WRITE,
+        200,
+        &[404],
+        "Let a node take part that waits for approval",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/nodes/{id}/rotate-key"),
+        Operation::NodeRotateKey,
+        NODES_WRITE,
+        200,
+        &[404, 409],
+        "Replace a node's key; the old one and its tokens end at once",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/join-tokens"),
+        Operation::TokenCreate,
+        NODES_WRITE,
+        201,
+        &[404, 422],
+        "Create a join token; shows it once",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/join-tokens"),
+        Operation::TokenList,
+        NODES_READ,
+        200,
+        &[404],
+        "List join tokens",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/join-tokens/{id}"),
+        Operation::TokenShow,
+        NODES_READ,
+        200,
+        &[404],
+        "Show a join token",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/join-tokens/{id}/revoke"),
+        Operation::TokenRevoke,
+        NODES_WRITE,
+        200,
+        &[404],
+        "Revoke a join token; nodes that joined with it stay",
     ),
     operator(
         (Post, "/api/v1/projects/{slug}/bundles"),
@@ -312,79 +376,7 @@ impl Route {
     pub fn is_mutation(&self) -> bool {
         self.method != Method::Get
     }
-
-    /// Every status that a client may see.
-    pub fn statuses(&self) -> Vec<u16> {
-        let mut all = vec![self.success, 400, 503];
-        all.extend(self.also);
-        match self.access {
-            Access::Public => {}
-            Access::SignedUrl => all.push(403),
-            Access::Node | Access::NodeKey | Access::Scope(_) | Access::ApiKey | Access::FullAccess => {
-                all.extend([401, 403])
-            }
-        }
-        if self.path.contains('{') {
-            all.push(404);
-        }
-        if self.is_mutation() {
-            all.extend([408, 413, 415, 422]);
-        }
-        if self.limiter != Limiter::None {
-            all.push(429);
-        }
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_operation_has_exactly_one_route() {
-        for operation in Operation::ALL {
-            assert_eq!(ROUTES.iter().filter(|r| r.operation == Some(operation)).count(), 1, "{}", operation.name());
-        }
-    }
-
-    #[test]
-    fn every_route_tells_the_statuses_of_its_access_limiter_and_body() {
-        for route in ROUTES {
-            let all = route.statuses();
-            let has = |status: u16| all.contains(&status);
-            assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]), "{}", route.path);
-            assert!(has(route.success) && route.also.iter().all(|status| has(*status)), "{}", route.path);
-            let open = matches!(route.access, Access::Public | Access::SignedUrl);
-            assert_eq!(has(401), !open, "{}", route.path);
-            assert_eq!(has(403), route.access != Access::Public, "{}", route.path);
-            assert_eq!(has(429), route.limiter != Limiter::None, "{}", route.path);
-            assert_eq!(has(413), route.is_mutation(), "{}", route.path);
-            assert!(has(404) || !route.path.contains('{'), "{}", route.path);
-        }
-    }
-
-    #[test]
-    fn operations_read_back_by_name_and_carry_the_scope_of_their_noun() {
-        for operation in Operation::ALL {
-            assert_eq!(Operation::parse(operation.name()), Some(operation));
-            let (noun, _) = operation.name().split_once('.').unwrap_or_default();
-            if let Access::Scope(scope) = Route::of(operation).access {
-                let (of, right) = scope.as_str().split_once(':').unwrap_or_default();
-                assert_eq!(of.replace('_', ""), format!("{noun}s"), "{}", operation.name());
-                let write = Route::of(operation).is_mutation();
-                assert!(right == "admin" || (right == "write") == write, "{}", operation.name());
-            }
-        }
-        assert_eq!(Operation::parse("node.reboot"), None);
-    }
-
-    #[test]
-    fn no_route_is_listed_twice() {
-        for (i, route) in ROUTES.iter().enumerate() {
-            assert!(!ROUTES[..i].iter().any(|r| (r.method, r.path) == (route.method, route.path)), "{}", route.path);
-        }
-    }
-}
+mod tests;

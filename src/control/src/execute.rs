@@ -77,6 +77,8 @@ impl Fact {
 /// A decision: what to store, if anything, and what the caller wants to know of it.
 pub(crate) enum Decision<T> {
     Append(Box<Fact>, T),
+    /// All of these, of several aggregates, or none. The last one is what the command made.
+    AppendAll(Vec<Fact>, T),
     Nothing(T),
 }
 
@@ -109,14 +111,15 @@ impl Control {
         let deadline = Instant::now() + COMMAND_TIME_MAX;
         for attempt in 0..CONFLICTS_MAX {
             let decision = decide(&self.views().read())?;
-            let (fact, value) = match decision {
+            let (facts, value) = match decision {
                 Decision::Nothing(value) => {
                     return Ok(Done { value, position: self.position(), duplicate: false });
                 }
-                Decision::Append(fact, value) => (fact, value),
+                Decision::Append(fact, value) => (vec![*fact], value),
+                Decision::AppendAll(facts, value) => (facts, value),
             };
-            let append = to_append(meta, 0, now(), *fact)?;
-            match self.store(meta, deadline, || self.writer().append(append.clone())).await? {
+            let appends = to_appends(meta, facts)?;
+            match self.store(meta, deadline, || self.send(&appends)).await? {
                 Stored::At(position, duplicate) => {
                     self.wait_for(position).await?;
                     return Ok(Done { value, position, duplicate });
@@ -132,10 +135,7 @@ impl Control {
 
     /// Several aggregates at once: all facts or none. The decision is not repeated; a conflict is the caller's to judge.
     pub(crate) async fn commit_batch(&self, meta: &Meta, facts: Vec<Fact>) -> Result<Option<Position>, ApiError> {
-        let time = now();
-        let appends = facts.into_iter().enumerate();
-        let appends = appends.map(|(index, fact)| to_append(meta, index as u32, time, fact));
-        let appends = appends.collect::<Result<Vec<_>, _>>()?;
+        let appends = to_appends(meta, facts)?;
         let deadline = Instant::now() + COMMAND_TIME_MAX;
         match self.store(meta, deadline, || self.writer().append_batch(appends.clone())).await? {
             Stored::At(position, _) => {
@@ -146,6 +146,13 @@ impl Control {
                 self.catch_up_with(actual, 0).await?;
                 Ok(None)
             }
+        }
+    }
+
+    fn send(&self, appends: &[Append]) -> BoxFuture<'_, Outcome> {
+        match appends {
+            [append] => self.writer().append(append.clone()),
+            all => self.writer().append_batch(all.to_vec()),
         }
     }
 
@@ -215,6 +222,12 @@ impl Control {
 enum Stored {
     At(Position, bool),
     Conflict(Option<Position>),
+}
+
+fn to_appends(meta: &Meta, facts: Vec<Fact>) -> Result<Vec<Append>, ApiError> {
+    let time = now();
+    let facts = (0..).zip(facts);
+    facts.map(|(index, fact)| to_append(meta, index, time, fact)).collect()
 }
 
 /// A fact that the journal can never take is refused here: sent, it would look like a store that does not answer.

@@ -1,11 +1,14 @@
 //! The node API: what proxies and their agents ask for, one file per concern.
 
+mod admission;
 mod authenticate;
 mod heartbeat;
 mod ingest;
 mod offer;
 mod register;
+mod rotate;
 mod token;
 
 pub(crate) use heartbeat::aggregate;
+pub(crate) use rotate::new_key_id;
 pub(crate) use token::AUDIENCE;

@@ -7,6 +7,7 @@ mod node;
 mod project;
 mod rollout;
 mod stream;
+mod token;
 
 use crate::caller::Caller;
 use crate::control::Control;
@@ -78,10 +79,17 @@ impl Control {
         match operation {
             Operation::ProjectCreate => call.create_project().await,
             Operation::ProjectList => call.list_projects(),
+            Operation::ProjectUpdate => call.update_project().await,
             Operation::NodeList => call.list_nodes(),
             Operation::NodeStats => call.count_nodes(),
             Operation::NodeShow => call.show_node(),
             Operation::NodeDelete => call.delete_node().await,
+            Operation::NodeApprove => call.approve_node().await,
+            Operation::NodeRotateKey => call.rotate_node_key().await,
+            Operation::TokenCreate => call.create_join_token().await,
+            Operation::TokenList => call.list_join_tokens(),
+            Operation::TokenShow => call.show_join_token(),
+            Operation::TokenRevoke => call.revoke_join_token().await,
             Operation::BundleCreate => call.create_bundle().await,
             Operation::BundleList => call.list_bundles(),
             Operation::BundleShow => call.show_bundle(),

@@ -1,5 +1,6 @@
 //! Settings of the write side. The operator binary fills them from its settings file.
 
+use domain::project::Registration;
 use domain::rollout::Limits;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct ControlSettings {
     pub pulse_linger_ms: u64,
     pub pulse_batch_beats_max: usize,
     pub snapshot_every_facts: u64,
+    /// The policy of a project whose creation names none.
+    pub default_registration: Registration,
     /// Nodes that may wait for an offer at the same time; more are answered at once.
     pub waiting_max: usize,
     /// Open streams of facts, all together and of one API key.
@@ -48,6 +51,7 @@ impl Default for ControlSettings {
             pulse_linger_ms: 1,
             pulse_batch_beats_max: 2_000,
             snapshot_every_facts: 50_000,
+            default_registration: Registration::Token,
             waiting_max: 20_000,
             streams_max: 1_000,
             streams_per_key_max: 16,

@@ -8,6 +8,8 @@ mod engine;
 mod heartbeats;
 mod idempotency;
 mod ingest;
+mod join_tokens;
+mod key_rotation;
 mod lists;
 mod liveness;
 mod offers;

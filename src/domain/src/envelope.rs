@@ -18,6 +18,8 @@ pub enum Actor {
     System,
     ApiKey(String),
     Node(String),
+    /// A host that registers with a join token, by the token's id.
+    JoinToken(String),
     /// An operator by the public nkey of the NATS user.
     Operator(String),
     /// A client without credentials, as at registration in an open project.
@@ -30,6 +32,7 @@ impl fmt::Display for Actor {
             Actor::System => f.write_str("system"),
             Actor::Anonymous => f.write_str("anonymous"),
             Actor::ApiKey(id) => write!(f, "api_key:{id}"),
+            Actor::JoinToken(id) => write!(f, "join_token:{id}"),
             Actor::Node(id) => write!(f, "node:{id}"),
             Actor::Operator(nkey) => write!(f, "operator:{nkey}"),
         }
@@ -44,6 +47,7 @@ impl FromStr for Actor {
             None if text == "system" => Actor::System,
             None if text == "anonymous" => Actor::Anonymous,
             Some(("api_key", id)) => Actor::ApiKey(id.to_owned()),
+            Some(("join_token", id)) => Actor::JoinToken(id.to_owned()),
             Some(("node", id)) => Actor::Node(id.to_owned()),
             Some(("operator", nkey)) => Actor::Operator(nkey.to_owned()),
             _ => return Err(format!("{text:?} is not an actor")),

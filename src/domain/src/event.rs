@@ -1,7 +1,7 @@
 //! All facts. Every aggregate declares its own with `events!`, which ties a variant to its name on the wire and its schema
 //! version; a new variant breaks every exhaustive match until it is handled.
 
-use crate::{Kind, api_key, bundle, node, org, project, rollout};
+use crate::{Kind, api_key, bundle, join_token, node, org, project, rollout};
 use serde_json::value::RawValue;
 
 /// A fact of any aggregate.
@@ -10,6 +10,7 @@ pub enum Event {
     Org(org::Event),
     Project(project::Event),
     ApiKey(api_key::Event),
+    JoinToken(join_token::Event),
     Node(node::Event),
     Bundle(bundle::Event),
     Rollout(rollout::Event),
@@ -22,6 +23,8 @@ pub struct Declaration {
     /// The last subject token, `registered`.
     pub name: &'static str,
     pub version: u32,
+    /// Earlier versions, which are still read: what they lack has a default.
+    pub older: &'static [u32],
     /// What it means: Markdown, one line.
     pub doc: &'static str,
     /// JSON Schema of its `data`.
@@ -34,6 +37,7 @@ impl Event {
             Event::Org(_) => Kind::Org,
             Event::Project(_) => Kind::Project,
             Event::ApiKey(_) => Kind::ApiKey,
+            Event::JoinToken(_) => Kind::JoinToken,
             Event::Node(_) => Kind::Node,
             Event::Bundle(_) => Kind::Bundle,
             Event::Rollout(_) => Kind::Rollout,
@@ -46,6 +50,7 @@ impl Event {
             Event::Org(e) => e.name(),
             Event::Project(e) => e.name(),
             Event::ApiKey(e) => e.name(),
+            Event::JoinToken(e) => e.name(),
             Event::Node(e) => e.name(),
             Event::Bundle(e) => e.name(),
             Event::Rollout(e) => e.name(),
@@ -63,6 +68,7 @@ impl Event {
             Event::Org(e) => e.version(),
             Event::Project(e) => e.version(),
             Event::ApiKey(e) => e.version(),
+            Event::JoinToken(e) => e.version(),
             Event::Node(e) => e.version(),
             Event::Bundle(e) => e.version(),
             Event::Rollout(e) => e.version(),
@@ -74,6 +80,7 @@ impl Event {
             Event::Org(e) => e.data(),
             Event::Project(e) => e.data(),
             Event::ApiKey(e) => e.data(),
+            Event::JoinToken(e) => e.data(),
             Event::Node(e) => e.data(),
             Event::Bundle(e) => e.data(),
             Event::Rollout(e) => e.data(),
@@ -86,6 +93,7 @@ impl Event {
             Kind::Org => org::Event::read(name, v, data)?.map(Event::Org),
             Kind::Project => project::Event::read(name, v, data)?.map(Event::Project),
             Kind::ApiKey => api_key::Event::read(name, v, data)?.map(Event::ApiKey),
+            Kind::JoinToken => join_token::Event::read(name, v, data)?.map(Event::JoinToken),
             Kind::Node => node::Event::read(name, v, data)?.map(Event::Node),
             Kind::Bundle => bundle::Event::read(name, v, data)?.map(Event::Bundle),
             Kind::Rollout => rollout::Event::read(name, v, data)?.map(Event::Rollout),
@@ -98,6 +106,7 @@ impl Event {
         all.extend(org::Event::catalogue(Kind::Org));
         all.extend(project::Event::catalogue(Kind::Project));
         all.extend(api_key::Event::catalogue(Kind::ApiKey));
+        all.extend(join_token::Event::catalogue(Kind::JoinToken));
         all.extend(node::Event::catalogue(Kind::Node));
         all.extend(bundle::Event::catalogue(Kind::Bundle));
         all.extend(rollout::Event::catalogue(Kind::Rollout));
@@ -105,10 +114,11 @@ impl Event {
     }
 }
 
-/// Declares the facts of one aggregate: `/// what it means` and `Variant(Payload) = "name" v 1`. The catalogue needs the meaning, so a
+/// Declares the facts of one aggregate: `/// what it means` and `Variant(Payload) = "name" v 1`, or `v 2 reads 1` where the payload
+/// reads the earlier version too, because what that one lacks has a default. The catalogue needs the meaning, so a
 /// variant without one does not compile.
 macro_rules! events {
-    ($($(#[doc = $doc:literal])+ $variant:ident($payload:ty) = $name:literal v $version:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident($payload:ty) = $name:literal v $version:literal $(reads $older:literal)*,)+) => {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Event {
             $($(#[doc = $doc])+ $variant($payload),)+
@@ -130,7 +140,7 @@ macro_rules! events {
 
             pub(crate) fn read(name: &str, v: u32, data: &str) -> Result<Option<Event>, serde_json::Error> {
                 Ok(match (name, v) {
-                    $(($name, $version) => Some(Event::$variant(serde_json::from_str(data)?)),)+
+                    $(($name, $version $(| $older)*) => Some(Event::$variant(serde_json::from_str(data)?)),)+
                     _ => None,
                 })
             }
@@ -140,6 +150,7 @@ macro_rules! events {
                     kind,
                     name: $name,
                     version: $version,
+                    older: &[$($older),*],
                     doc: concat!($($doc),+).trim_ascii(),
                     schema: schemars::schema_for!($payload),
                 },)+]

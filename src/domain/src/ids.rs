@@ -61,6 +61,8 @@ uuid_id!(/// A rollout of one bundle over a project's nodes.
     RolloutId);
 uuid_id!(/// A project, for clients that want an id beside the slug.
     ProjectId);
+uuid_id!(/// A join token; says nothing about its secret.
+    JoinTokenId);
 uuid_id!(/// An API key; says nothing about the key's secret.
     ApiKeyId);
 

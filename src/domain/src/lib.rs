@@ -9,6 +9,7 @@ mod envelope;
 mod event;
 pub mod fleet;
 mod ids;
+pub mod join_token;
 pub mod node;
 pub mod org;
 mod position;
@@ -19,7 +20,7 @@ mod text;
 
 pub use envelope::{Actor, DecodeError, Envelope, Recorded};
 pub use event::{Declaration, Event};
-pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, NodeId, ProjectId, RolloutId};
+pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, JoinTokenId, NodeId, ProjectId, RolloutId};
 pub use position::Position;
 pub use subject::{Aggregate, Kind, SubjectError};
 pub use text::{BundleVersion, Labels, NodeName, Slug, TextError};

@@ -2,7 +2,7 @@
 //! changes is.
 
 use crate::event::events;
-use crate::{BundleId, Labels, NodeId, NodeName, Position, Slug};
+use crate::{BundleId, JoinTokenId, Labels, NodeId, NodeName, Position, Slug};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,11 @@ use thiserror::Error;
 
 events! {
     /// A proxy joined a project; its name is unique there.
-    Registered(Registered) = "registered" v 1,
+    Registered(Registered) = "registered" v 2 reads 1,
+    /// An operator lets a node take part that registered with a token which asks for that.
+    Approved(Approved) = "approved" v 1,
+    /// The node has another key, which was shown once; only a hash of it is kept, and not here.
+    KeyRotated(KeyRotated) = "key_rotated" v 1,
     /// The first heartbeat, or the first after an absence.
     Online(Report) = "online" v 1,
     /// The node runs another bundle than before.
@@ -41,6 +45,24 @@ pub struct Registered {
     pub capabilities: Vec<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,
+    /// What the node registered with, where it was not free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token_id: Option<JoinTokenId>,
+    /// The node gets no work until an operator approves it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approval_required: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approved {}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyRotated {
+    /// Names the key; says nothing about its secret.
+    pub key_id: String,
+    /// An operator's: older keys and tokens are good for nothing from now on. Otherwise the node replaced its key itself, and
+    /// the old one lives until the new one is used, for ten minutes at most.
+    pub reset: bool,
 }
 
 /// What a heartbeat says of the node. In a fact: only what changed. Omitted fields change nothing.
@@ -122,6 +144,15 @@ pub struct Node {
     pub hostname: Option<String>,
     pub capabilities: Vec<String>,
     pub metadata: Map<String, Value>,
+    pub join_token: Option<JoinTokenId>,
+    /// Only an approved node is matched by selectors and gets offers.
+    pub approved: bool,
+    /// None: the key of its registration.
+    pub key_id: Option<String>,
+    /// The newest key is an operator's doing.
+    pub key_was_reset: bool,
+    /// When an operator last replaced the key; tokens from before are refused.
+    pub key_reset_at: Option<Timestamp>,
     pub status: Status,
     /// When `status` last changed.
     pub status_since: Timestamp,
@@ -147,6 +178,11 @@ pub enum Command {
     MarkOffline {
         last_seen_at: Option<Timestamp>,
     },
+    Approve,
+    RotateKey {
+        key_id: String,
+        reset: bool,
+    },
     Delete,
 }
 
@@ -171,6 +207,8 @@ pub fn decide(node: &Node, command: Command) -> Option<Event> {
         Command::MarkOffline { last_seen_at } => {
             (node.status != Status::Offline).then_some(Event::Offline(Offline { last_seen_at }))
         }
+        Command::Approve => (!node.approved).then_some(Event::Approved(Approved {})),
+        Command::RotateKey { key_id, reset } => Some(Event::KeyRotated(KeyRotated { key_id, reset })),
         Command::Delete => Some(Event::Deleted(Deleted {})),
     }
 }
@@ -231,6 +269,11 @@ impl Node {
             hostname: fact.hostname,
             capabilities: fact.capabilities,
             metadata: fact.metadata,
+            join_token: fact.join_token_id,
+            approved: !fact.approval_required,
+            key_id: None,
+            key_was_reset: false,
+            key_reset_at: None,
             status: Status::Unknown,
             status_since: time,
             status_position: position,
@@ -248,6 +291,13 @@ impl Node {
         self.position = position;
         match event {
             Event::Registered(_) | Event::Deleted(_) => {}
+            Event::Approved(_) => self.approved = true,
+            Event::KeyRotated(fact) => {
+                (self.key_id, self.key_was_reset) = (Some(fact.key_id.clone()), fact.reset);
+                if fact.reset {
+                    self.key_reset_at = Some(time);
+                }
+            }
             Event::Online(report) => {
                 self.apply(report);
                 self.become_status(Status::Online, time, position);

@@ -1,7 +1,7 @@
 //! The one place where journal subjects are built and read: `fleet.<org>.<project>.<kind>.<id>.<event>`. A fact of an org has
 //! `_` as project. User-chosen text other than a slug never becomes a token.
 
-use crate::{ApiKeyId, BundleId, NodeId, RolloutId, Slug};
+use crate::{ApiKeyId, BundleId, JoinTokenId, NodeId, RolloutId, Slug};
 use std::fmt;
 use thiserror::Error;
 
@@ -16,19 +16,22 @@ pub enum Kind {
     Org,
     Project,
     ApiKey,
+    JoinToken,
     Node,
     Bundle,
     Rollout,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [Kind::Org, Kind::Project, Kind::ApiKey, Kind::Node, Kind::Bundle, Kind::Rollout];
+    pub const ALL: [Kind; 7] =
+        [Kind::Org, Kind::Project, Kind::ApiKey, Kind::JoinToken, Kind::Node, Kind::Bundle, Kind::Rollout];
 
     pub fn token(self) -> &'static str {
         match self {
             Kind::Org => "org",
             Kind::Project => "project",
             Kind::ApiKey => "api_key",
+            Kind::JoinToken => "join_token",
             Kind::Node => "node",
             Kind::Bundle => "bundle",
             Kind::Rollout => "rollout",
@@ -48,6 +51,11 @@ pub enum Aggregate {
     ApiKey {
         org: Slug,
         id: ApiKeyId,
+    },
+    JoinToken {
+        org: Slug,
+        project: Slug,
+        id: JoinTokenId,
     },
     Node {
         org: Slug,
@@ -76,6 +84,7 @@ impl Aggregate {
             Aggregate::Org(org)
             | Aggregate::Project { org, .. }
             | Aggregate::ApiKey { org, .. }
+            | Aggregate::JoinToken { org, .. }
             | Aggregate::Node { org, .. }
             | Aggregate::Bundle { org, .. }
             | Aggregate::Rollout { org, .. } => org,
@@ -86,6 +95,7 @@ impl Aggregate {
         match self {
             Aggregate::Org(_) | Aggregate::ApiKey { .. } => None,
             Aggregate::Project { project, .. }
+            | Aggregate::JoinToken { project, .. }
             | Aggregate::Node { project, .. }
             | Aggregate::Bundle { project, .. }
             | Aggregate::Rollout { project, .. } => Some(project),
@@ -97,6 +107,7 @@ impl Aggregate {
             Aggregate::Org(_) => Kind::Org,
             Aggregate::Project { .. } => Kind::Project,
             Aggregate::ApiKey { .. } => Kind::ApiKey,
+            Aggregate::JoinToken { .. } => Kind::JoinToken,
             Aggregate::Node { .. } => Kind::Node,
             Aggregate::Bundle { .. } => Kind::Bundle,
             Aggregate::Rollout { .. } => Kind::Rollout,
@@ -109,6 +120,7 @@ impl Aggregate {
             Aggregate::Org(org) => org.to_string(),
             Aggregate::Project { project, .. } => project.to_string(),
             Aggregate::ApiKey { id, .. } => id.to_string(),
+            Aggregate::JoinToken { id, .. } => id.to_string(),
             Aggregate::Node { id, .. } => id.to_string(),
             Aggregate::Bundle { id, .. } => id.to_string(),
             Aggregate::Rollout { id, .. } => id.to_string(),
@@ -153,6 +165,7 @@ impl Aggregate {
             "org" => Aggregate::Org(org),
             "project" => Aggregate::Project { org, project: slug()? },
             "api_key" => Aggregate::ApiKey { org, id: id.parse().map_err(|_| wrong())? },
+            "join_token" => Aggregate::JoinToken { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "node" => Aggregate::Node { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "bundle" => Aggregate::Bundle { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "rollout" => Aggregate::Rollout { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
@@ -163,7 +176,10 @@ impl Aggregate {
             Aggregate::Org(org) => project == NONE && id == org.as_str(),
             Aggregate::Project { project, .. } => id == project.as_str(),
             Aggregate::ApiKey { .. } => project == NONE,
-            Aggregate::Node { .. } | Aggregate::Bundle { .. } | Aggregate::Rollout { .. } => true,
+            Aggregate::JoinToken { .. }
+            | Aggregate::Node { .. }
+            | Aggregate::Bundle { .. }
+            | Aggregate::Rollout { .. } => true,
         };
         if !canonical {
             return Err(wrong());
@@ -184,12 +200,13 @@ impl fmt::Display for Aggregate {
 mod tests {
     use super::*;
 
-    fn every_kind() -> [Aggregate; 6] {
+    fn every_kind() -> [Aggregate; 7] {
         let (org, project): (Slug, Slug) = ("default".parse().unwrap(), "demo".parse().unwrap());
         [
             Aggregate::Org(org.clone()),
             Aggregate::Project { org: org.clone(), project: project.clone() },
             Aggregate::ApiKey { org: org.clone(), id: ApiKeyId::from_bytes([7; 16]) },
+            Aggregate::JoinToken { org: org.clone(), project: project.clone(), id: JoinTokenId::from_bytes([7; 16]) },
             Aggregate::Node { org: org.clone(), project: project.clone(), id: NodeId::from_bytes([7; 16]) },
             Aggregate::Bundle { org: org.clone(), project: project.clone(), id: BundleId::from_bytes([7; 16]) },
             Aggregate::Rollout { org, project, id: RolloutId::from_bytes([7; 16]) },
@@ -213,6 +230,7 @@ mod tests {
             "fleet.default._.org.default.created",
             "fleet.*.demo.project.demo.created",
             "fleet.default._.api_key.*.created",
+            "fleet.default.demo.join_token.*.created",
             "fleet.default.demo.node.*.created",
             "fleet.default.demo.bundle.*.created",
             "fleet.default.demo.rollout.*.created",
@@ -238,6 +256,7 @@ mod tests {
             "fleet.default.demo.org.default.created".to_owned(),
             "fleet.default.demo.project.other.created".to_owned(),
             format!("fleet.default.demo.api_key.{id}.created"),
+            format!("fleet.default._.join_token.{id}.created"),
         ];
         for subject in wrong {
             assert_eq!(Aggregate::parse(&subject), Err(SubjectError(subject.clone())));

@@ -8,6 +8,7 @@ use contract::{Access, ApiError, ErrorCode};
 use control::NodeCredential;
 
 const NODE_KEY: &str = "x-zentinel-node-key";
+const JOIN_TOKEN: &str = "x-pilothouse-join-token";
 const MISSING_NODE: &str =
     "Missing authentication. Provide Authorization: Bearer <token> or X-Zentinel-Node-Key header.";
 const MISSING_NODE_KEY: &str = "Missing authentication. Provide X-Zentinel-Node-Key header.";
@@ -38,6 +39,11 @@ pub(crate) fn node_credential(headers: &HeaderMap, access: Access) -> Result<Nod
         Some(key) => Ok(NodeCredential::Key(key.trim())),
         None => Err(missing(if key_only { MISSING_NODE_KEY } else { MISSING_NODE })),
     }
+}
+
+/// What a host shows that wants to become a node.
+pub(crate) fn join_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    Ok(single(headers, JOIN_TOKEN)?.map(str::trim))
 }
 
 /// What follows `Bearer`; none when nothing or another scheme was sent.

@@ -87,6 +87,7 @@ fn tag(route: &Route) -> &'static str {
 fn security(route: &Route) -> Value {
     match route.access {
         Access::Public | Access::SignedUrl => json!([]),
+        Access::JoinToken => json!([{}, {"joinToken": []}]),
         Access::Node => json!([{"nodeToken": []}, {"nodeKey": []}]),
         Access::NodeKey => json!([{"nodeKey": []}]),
         Access::Scope(scope) => json!([{"apiKey": [scope.as_str()]}]),
@@ -98,6 +99,7 @@ fn security_schemes() -> Value {
     json!({
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key; the listed scope, or a key without scopes"},
         "nodeToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/v1/nodes/{id}/token`"},
+        "joinToken": {"type": "apiKey", "in": "header", "name": "X-Pilothouse-Join-Token", "description": "Where the project's policy is `token`"},
         "nodeKey": {"type": "apiKey", "in": "header", "name": "X-Zentinel-Node-Key", "description": "From the registration"},
     })
 }
@@ -175,7 +177,7 @@ fn description(route: &Route, status: u16) -> String {
     if status < 400 {
         return match route.method {
             Method::Delete => "Done".to_owned(),
-            Method::Get | Method::Post => route.summary.to_owned(),
+            Method::Get | Method::Post | Method::Patch => route.summary.to_owned(),
         };
     }
     let codes = ErrorCode::ALL.iter().filter(|code| code.status() == status);

@@ -105,6 +105,7 @@ fn serve(shared: &Arc<Shared>, route: &'static Route) -> Option<MethodRouter> {
         (Post, "/api/v1/nodes/{id}/heartbeat") => on(endpoint, node::heartbeat),
         (Get, "/api/v1/nodes/{id}/bundles/latest") => on(endpoint, node::latest_bundle),
         (Post, "/api/v1/nodes/{id}/token") => on(endpoint, node::token),
+        (Post, "/api/v1/nodes/{id}/key") => on(endpoint, node::rotate_key),
         (Post, "/api/v1/nodes/{id}/events") => on(endpoint, node::events),
         (Post, "/api/v1/nodes/{id}/config") => on(endpoint, node::config),
         (Post, "/api/v1/nodes/{id}/metrics") => on(endpoint, node::metrics),
@@ -123,6 +124,7 @@ where
     let filter = match endpoint.route.method {
         Method::Get => MethodFilter::GET,
         Method::Post => MethodFilter::POST,
+        Method::Patch => MethodFilter::PATCH,
         Method::Delete => MethodFilter::DELETE,
     };
     axum::routing::on(filter, move |request: Request| exchange::run(endpoint, request, handler))

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use control::{Bootstrap, Control, ControlSettings, DurabilityContract, Parts};
 use domain::Slug;
+use domain::project::Registration;
 use edge::{Edge, EdgeConfig, LimitsConfig, ListenConfig, Listeners, TlsFiles};
 use journal::durability::Sync;
 use journal::{Durability, JetStream, ProvisionError, Role};
@@ -233,6 +234,10 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
         pulse_linger_ms: settings.pulse.linger_ms,
         pulse_batch_beats_max: settings.pulse.batch_beats_max,
         snapshot_every_facts: settings.storage.snapshot_every_facts,
+        default_registration: match settings.storage.profile {
+            Profile::Dev => Registration::Open,
+            Profile::Production => Registration::Token,
+        },
         // The other half is for heartbeats and operators.
         waiting_max: settings.limits.waiting_max.min(settings.limits.connections_max / 2),
         streams_max: settings.limits.streams_max,

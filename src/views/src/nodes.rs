@@ -141,7 +141,9 @@ impl Nodes {
             | Event::BundleSwitched(_)
             | Event::Changed(_)
             | Event::ActivationFailed(_)
-            | Event::Offline(_) => {
+            | Event::Offline(_)
+            | Event::Approved(_)
+            | Event::KeyRotated(_) => {
                 if let Some(row) = self.by_id.get_mut(&id) {
                     row.node.evolve(event, time, position);
                 }

@@ -76,6 +76,11 @@ impl Orgs {
             project::Event::Created(fact) => {
                 self.insert_project(Project::created(org.clone(), slug.clone(), fact, time, position));
             }
+            project::Event::RegistrationChanged(_) => {
+                if let Some(project) = self.projects.get_mut(slug) {
+                    project.evolve(event, position);
+                }
+            }
         }
     }
 

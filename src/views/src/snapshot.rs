@@ -5,6 +5,7 @@ use crate::nodes::NodeRow;
 use crate::state::State;
 use domain::api_key::ApiKey;
 use domain::bundle::Bundle;
+use domain::join_token::JoinToken;
 use domain::org::Org;
 use domain::project::Project;
 use domain::rollout::Rollout;
@@ -14,7 +15,7 @@ use thiserror::Error;
 
 /// Name and schema version under which the snapshot is kept. A change of any row type needs a new number; the state is then
 /// rebuilt from the journal.
-pub(crate) const VIEW: &str = "fleet-v1";
+pub(crate) const VIEW: &str = "fleet-v2";
 const ZSTD_LEVEL: i32 = 1;
 /// The most bytes that a snapshot may unpack to.
 const UNPACKED_BYTES_MAX: usize = 8 * 1024 * 1024 * 1024;
@@ -35,6 +36,7 @@ struct Rows {
     orgs: Vec<Org>,
     projects: Vec<Project>,
     api_keys: Vec<ApiKey>,
+    join_tokens: Vec<JoinToken>,
     nodes: Vec<NodeRow>,
     registered: Vec<(Slug, Position)>,
     bundles: Vec<(Position, Bundle)>,
@@ -51,6 +53,7 @@ struct RowsOf<'a> {
     orgs: Vec<&'a Org>,
     projects: Vec<&'a Project>,
     api_keys: Vec<&'a ApiKey>,
+    join_tokens: Vec<&'a JoinToken>,
     nodes: Vec<&'a NodeRow>,
     registered: Vec<(&'a Slug, Position)>,
     bundles: Vec<(Position, &'a Bundle)>,
@@ -68,6 +71,7 @@ impl State {
             orgs: self.orgs.orgs().collect(),
             projects: self.orgs.projects().collect(),
             api_keys: self.orgs.api_keys().collect(),
+            join_tokens: self.join_tokens.rows().collect(),
             nodes: sorted(self.nodes.rows(), |row| row.node.id),
             registered: sorted(self.nodes.registered_positions(), |(slug, _)| *slug),
             bundles: sorted(self.bundles.rows(), |(position, _)| *position),
@@ -88,6 +92,7 @@ impl State {
         rows.orgs.into_iter().for_each(|org| state.orgs.insert_org(org));
         rows.projects.into_iter().for_each(|project| state.orgs.insert_project(project));
         rows.api_keys.into_iter().for_each(|key| state.orgs.insert_api_key(key));
+        rows.join_tokens.into_iter().for_each(|token| state.join_tokens.insert(token));
         rows.nodes.into_iter().for_each(|row| state.nodes.insert(row));
         rows.registered.into_iter().for_each(|(slug, p)| state.nodes.set_registered_position(slug, p));
         rows.bundles.into_iter().for_each(|(p, bundle)| state.bundles.insert(p, bundle));

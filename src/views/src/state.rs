@@ -2,6 +2,7 @@
 
 use crate::bundles::Bundles;
 use crate::commands::Commands;
+use crate::join_tokens::JoinTokens;
 use crate::nodes::Nodes;
 use crate::orgs::Orgs;
 use crate::rollouts::Rollouts;
@@ -12,6 +13,7 @@ pub struct State {
     /// The newest fact that is in here.
     pub position: Position,
     pub orgs: Orgs,
+    pub join_tokens: JoinTokens,
     pub nodes: Nodes,
     pub bundles: Bundles,
     pub rollouts: Rollouts,
@@ -34,6 +36,9 @@ impl State {
             (Aggregate::ApiKey { org, id }, Event::ApiKey(event)) => {
                 self.orgs.apply_api_key(org, *id, event, time, position);
             }
+            (Aggregate::JoinToken { org, project, id }, Event::JoinToken(event)) => {
+                self.join_tokens.apply((org, project, *id), event, time, position);
+            }
             (Aggregate::Node { org, project, id }, Event::Node(event)) => {
                 self.nodes.apply((org, project, *id), event, time, position);
             }
@@ -50,6 +55,7 @@ impl State {
                 Aggregate::Org(_)
                 | Aggregate::Project { .. }
                 | Aggregate::ApiKey { .. }
+                | Aggregate::JoinToken { .. }
                 | Aggregate::Node { .. }
                 | Aggregate::Bundle { .. }
                 | Aggregate::Rollout { .. },

@@ -4,4 +4,5 @@ mod assignments;
 mod follower;
 mod history;
 mod indexes;
+mod join_tokens;
 mod snapshots;

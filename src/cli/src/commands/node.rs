@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::listing::{List, Paging};
 use crate::render::{Details, NONE, Table, moment, pairs, relative_or_none};
 use crate::session::Session;
-use contract::{NodeBody, NodeStats, Operation, Request};
+use contract::{NodeBody, NodeKeyBody, NodeStats, Operation, Request};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -37,6 +37,26 @@ pub enum Verb {
         after_help = "Example:\n  pilothouse node show proxy-us-east-1\n  pilothouse node show proxy-us-east-1 --wait online --wait-timeout 60"
     )]
     Show(show::Show),
+    /// Let a node take part that joined with a token which asks for approval
+    #[command(after_help = "Example:\n  pilothouse node approve proxy-us-east-1")]
+    Approve {
+        /// Id or name
+        #[arg(add = live(Live::Nodes))]
+        node: String,
+        #[command(flatten)]
+        mutation: Mutation,
+    },
+    /// Replace a node's key and show the new one, this once; the old one and its tokens end at once
+    #[command(after_help = "Example:\n  pilothouse node rotate-key proxy-us-east-1 --yes")]
+    RotateKey {
+        /// Id or name
+        #[arg(add = live(Live::Nodes))]
+        node: String,
+        #[command(flatten)]
+        confirm: Confirm,
+        #[command(flatten)]
+        mutation: Mutation,
+    },
     /// Delete a node; its credentials end at once
     #[command(after_help = "Example:\n  pilothouse node delete proxy-us-east-1 --yes")]
     Delete {
@@ -64,6 +84,21 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
             return list.run(session, watching.watch).await;
         }
         Verb::Show(show) => return show::run(show, session).await,
+        Verb::Approve { node, mutation } => {
+            let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
+            let body = session.ask(Operation::NodeApprove, request).await?;
+            session.show(&body, details)?;
+        }
+        Verb::RotateKey { node, confirm, mutation } => {
+            let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
+            session.console.confirm(&format!("End the key of node {node} and its tokens"), confirm.yes)?;
+            let body = session.ask(Operation::NodeRotateKey, request).await?;
+            session.show(&body, new_key)?;
+            match read::<NodeKeyBody>(&body, "node")?.node_key {
+                Some(_) => session.console.say("keep the key now: it is not shown again"),
+                None => session.console.say("this is a repeat: the key was shown when it was made"),
+            }
+        }
         Verb::Delete { node, confirm, mutation } => {
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
             session.console.confirm(&format!("Delete node {node} and its credentials"), confirm.yes)?;
@@ -84,7 +119,7 @@ fn table(body: &Value, now: Timestamp) -> Result<String, CliError> {
         table.row([
             node.id,
             node.name,
-            node.status,
+            if node.approved { node.status } else { format!("{} (unapproved)", node.status) },
             relative_or_none(now, node.last_seen_at),
             node.active_bundle_id.unwrap_or_default(),
             pairs(&node.labels),
@@ -101,6 +136,7 @@ fn details(body: &Value, now: Timestamp) -> Result<String, CliError> {
         .add("id", &node.id)
         .add("name", &node.name)
         .add("status", &node.status)
+        .add_some("approved", (!node.approved).then_some("no"))
         .add("last seen", node.last_seen_at.map_or(NONE.to_owned(), |time| moment(now, time)))
         .add("labels", pairs(&node.labels))
         .add("active bundle", node.active_bundle_id.as_deref().unwrap_or(NONE))
@@ -114,7 +150,15 @@ fn details(body: &Value, now: Timestamp) -> Result<String, CliError> {
         .add_some("metadata", Some(node.metadata).filter(|map| !map.is_empty()).map(object))
         .add_some("health", node.health.map(object))
         .add_some("metrics", node.metrics.map(object))
+        .add_some("join token", node.join_token_id)
         .add("registered", moment(now, node.registered_at));
+    Ok(details.to_string())
+}
+
+fn new_key(body: &Value, _now: Timestamp) -> Result<String, CliError> {
+    let key: NodeKeyBody = read(body, "node")?;
+    let mut details = Details::default();
+    details.add_some("node key", key.node_key).add("key id", key.key_id).add("node", key.node_id);
     Ok(details.to_string())
 }
 
@@ -154,11 +198,12 @@ pub(crate) mod tests {
         silent["active_bundle_id"] = Value::Null;
         silent["status"] = "unknown".into();
         silent["labels"] = json!({});
+        silent["approved"] = false.into();
         let body = json!({"nodes": [node("proxy-us-east-1"), silent], "total": 2, "next": null});
         expect![[r#"
-            ID                                    NAME             STATUS   LAST SEEN  ACTIVE BUNDLE                         LABELS
-            019b7d3c-0000-7000-8000-000000000001  proxy-us-east-1  online   42s ago    019b7d3c-0000-7000-8000-0000000000b1  env=production,region=eu
-            019b7d3c-0000-7000-8000-000000000001  b                unknown  -          -                                     -
+            ID                                    NAME             STATUS                LAST SEEN  ACTIVE BUNDLE                         LABELS
+            019b7d3c-0000-7000-8000-000000000001  proxy-us-east-1  online                42s ago    019b7d3c-0000-7000-8000-0000000000b1  env=production,region=eu
+            019b7d3c-0000-7000-8000-000000000001  b                unknown (unapproved)  -          -                                     -
         "#]].assert_eq(&unpainted(&table(&body, noon()).unwrap()));
     }
 

@@ -4,6 +4,7 @@
 use super::bundle::tests::bundle as bundle_body;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
+use super::token::tests::token;
 use crate::exit::Exit;
 use crate::globals::Output;
 use crate::reference::{all, built, examples, examples_of, words};
@@ -50,12 +51,16 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::NodeList | Operation::BundleList | Operation::RolloutList if times > 1 => {
             return Fake::fail(ApiError::new(ErrorCode::InsufficientScope, "enough"));
         }
-        Operation::ProjectCreate => project,
+        Operation::ProjectCreate | Operation::ProjectUpdate => project,
         Operation::ProjectList => json!({"projects": [project], "total": 1, "next": null}),
         Operation::NodeList => json!({"nodes": [node("proxy-1")], "total": 1, "next": null}),
         Operation::NodeStats => json!({"stats": {"total": 1, "online": 1, "offline": 0, "unknown": 0,
             "by_status": {"online": 1, "offline": 0, "unknown": 0}}}),
-        Operation::NodeShow => json!({ "node": node("proxy-1") }),
+        Operation::NodeRotateKey => json!({"node_id": "n1", "node_key": "S3CRET", "key_id": "nk_1"}),
+        Operation::TokenCreate => token(json!({"token": "pjt_S3CRET"})),
+        Operation::TokenList => json!({"join_tokens": [token(json!({}))], "total": 1}),
+        Operation::TokenShow | Operation::TokenRevoke => json!({ "join_token": token(json!({})) }),
+        Operation::NodeShow | Operation::NodeApprove => json!({ "node": node("proxy-1") }),
         Operation::BundleList => json!({"bundles": [bundle_body("compiled")], "total": 1, "next": null}),
         Operation::BundleShow | Operation::BundleCreate | Operation::BundleRevoke => bundle_body("compiled"),
         Operation::BundleDownload => json!({"download_url": "http://x", "checksum": "sha256:00", "size": 1}),
@@ -116,6 +121,10 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "pilothouse project create No.Slug",
         "pilothouse apikey create --name a --scope nodes:everything",
         "pilothouse apikey create --name a --expires tomorrow",
+        "pilothouse token create --name a --uses 0",
+        "pilothouse token create --name a --label b",
+        "pilothouse project update edge",
+        "pilothouse project create edge --registration closed",
         "pilothouse node stats --timeout 0",
         "pilothouse node stats -o xml",
         "pilothouse node stats --color sometimes",

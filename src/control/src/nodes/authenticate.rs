@@ -37,6 +37,10 @@ impl Control {
                 if identity.org.as_str() != claims.org || identity.project.as_str() != claims.prj {
                     return Err(refused("Authentication failed"));
                 }
+                let reset_at = self.with_node(wanted, |node| node.key_reset_at)?;
+                if reset_at.is_some_and(|at| claims.iat < at.as_second()) {
+                    return Err(refused("Authentication failed"));
+                }
                 return Ok(identity);
             }
         }

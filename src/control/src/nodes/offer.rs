@@ -115,10 +115,13 @@ fn come_back_s() -> u32 {
     1 + u32::from(trust::random_bytes::<1>()[0]) % COME_BACK_S_MAX
 }
 
-/// None: nothing assigned, taken already, found not to work, revoked, or held back by a paused rollout.
+/// None: not approved, nothing assigned, taken already, found not to work, revoked, or held back by a paused rollout.
 fn due(state: &State, row: &NodeRow) -> Option<Due> {
     let desired = row.desired.as_ref()?;
     let node = &row.node;
+    if !node.approved {
+        return None;
+    }
     let failed = node.failure.as_ref().is_some_and(|f| f.bundle == desired.bundle && f.position > desired.position);
     let held = state.rollouts.get(desired.rollout).is_some_and(|r| matches!(r.state, rollout::State::Paused { .. }));
     if node.active_bundle == Some(desired.bundle) || failed || held {

@@ -1,14 +1,17 @@
-//! Registration: a host becomes a node of a project and gets its key, once.
+//! Registration: a host becomes a node of a project and gets its key, once. What the project asks for is judged in
+//! [`super::admission`].
 
+use super::admission::{Admission, token_refused};
 use crate::control::Control;
-use crate::execute::{Decision, Fact, unix_ms};
+use crate::execute::{Decision, Fact, now, unix_ms};
 use crate::operations::{Idempotency, request_hash};
 use contract::{ApiError, PublicKeyBody, Register, Registered};
-use domain::node::{Rejection, register};
+use domain::node::{Registered as RegisteredFact, Rejection, register};
 use domain::org::KeyUse;
-use domain::{Actor, Aggregate, NodeId, Position, Slug, node};
+use domain::{Aggregate, Event, NodeId, Position, Slug, join_token, node};
 use serde_json::Value;
 use std::net::IpAddr;
+use views::State;
 
 impl Control {
     /// `POST /api/v1/projects/{slug}/nodes/register`. The key's record is written first, then the fact: a credential without
@@ -18,34 +21,31 @@ impl Control {
         project_slug: &str,
         body: Value,
         peer: IpAddr,
+        join_token: Option<&str>,
         idempotency_key: Option<&str>,
     ) -> Result<(Registered, Position), ApiError> {
-        let (org, project) = self.open_project(project_slug).await?;
+        let admission = self.admit(project_slug, join_token).await?;
+        let (org, project) = (&admission.org, &admission.project);
         let request = request_hash(&["register", project.as_str()], &body);
         let mut fact = Register::parse(body)?.node;
         fact.ip.get_or_insert_with(|| peer.to_canonical().to_string());
+        admission.stamp(&mut fact)?;
         let route = format!("register/{project}");
-        let meta = self.meta(Actor::Anonymous, &org, &route, idempotency_key, request)?;
-        // Looked at before the repeat is: a name that a twin of this call took shows up with the twin.
-        let taken = self.views().read().nodes.named(&project, &fact.name).is_some();
-        if let Idempotency::Replay { aggregate, position } = self.idempotency(&meta)? {
-            return Ok((self.registered(&org, &project, &aggregate.id(), None), position));
-        }
-        register(fact.clone(), taken).map_err(name_taken)?;
+        let meta = self.meta(admission.actor(), org, &route, idempotency_key, request)?;
         let id = NodeId::from_parts(unix_ms(), trust::random_bytes());
+        // Looked at before the repeat is: what a twin of this call took shows up with the twin.
+        let refused = decide(&self.views().read(), &admission, &fact, id).err();
+        if let Idempotency::Replay { aggregate, position } = self.idempotency(&meta)? {
+            return Ok((self.registered(org, project, &aggregate.id(), None), position));
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
         let key = trust::new_secret();
-        let registered = |key| self.registered(&org, &project, &id.to_string(), key);
+        let registered = |key| self.registered(org, project, &id.to_string(), key);
         self.keep_node_key(id, trust::secret_hash(&key)).await?;
         let turn = self.naming().lock().await;
-        let done = self
-            .commit(&meta, |state| {
-                let taken = state.nodes.named(&project, &fact.name).is_some();
-                let event = register(fact.clone(), taken).map_err(name_taken)?;
-                let node = Aggregate::Node { org: org.clone(), project: project.clone(), id };
-                let expected = state.nodes.registered_position(&project);
-                Ok(Decision::Append(Box::new(Fact::first(node.clone(), expected, domain::Event::Node(event))), node))
-            })
-            .await;
+        let done = self.commit(&meta, |state| decide(state, &admission, &fact, id)).await;
         drop(turn);
         let done = match done {
             // Whether an unanswered append was stored is not known: the record stays and the sweep decides.
@@ -62,7 +62,7 @@ impl Control {
             (Err(refused), Ok(Idempotency::New)) | (_, Err(refused)) => Err(refused),
         };
         self.drop_node_key(id).await;
-        stored.map(|(aggregate, position)| (self.registered(&org, &project, &aggregate.id(), None), position))
+        stored.map(|(aggregate, position)| (self.registered(org, project, &aggregate.id(), None), position))
     }
 
     fn registered(&self, org: &Slug, project: &Slug, id: &str, key: Option<String>) -> Registered {
@@ -81,27 +81,30 @@ impl Control {
             bundle_keys: bundle_keys.collect(),
         }
     }
+}
 
-    /// A project that takes registrations, by what the path says.
-    async fn open_project(&self, slug: &str) -> Result<(Slug, Slug), ApiError> {
-        let not_found = || ApiError::not_found("Project");
-        let slug: Slug = slug.parse().map_err(|_| not_found())?;
-        let known = |control: &Control| {
-            let state = control.views().read();
-            state.orgs.project(&slug).map(|project| (project.org.clone(), project.slug.clone(), project.registration))
-        };
-        let found = match known(self) {
-            Some(found) => Some(found),
-            None => {
-                self.catch_up().await?;
-                known(self)
-            }
-        };
-        let (org, project, registration) = found.ok_or_else(not_found)?;
-        match registration {
-            domain::project::Registration::Open => Ok((org, project)),
-        }
+/// The registration, and the use of the token that lets it through: both are stored, or neither. The registration comes last,
+/// so that it is what the command is known to have made.
+fn decide(
+    state: &State,
+    admission: &Admission,
+    fact: &RegisteredFact,
+    id: NodeId,
+) -> Result<Decision<Aggregate>, ApiError> {
+    let (org, project) = (admission.org.clone(), admission.project.clone());
+    let mut facts = Vec::new();
+    if let Some(shown) = &admission.token {
+        let token = state.join_tokens.get(shown.id).ok_or_else(token_refused)?;
+        let used = join_token::admit(token, id, now()).map_err(|_| token_refused())?;
+        let aggregate = Aggregate::JoinToken { org: org.clone(), project: project.clone(), id: token.id };
+        facts.push(Fact::next(aggregate, token.position, Event::JoinToken(used)));
     }
+    let taken = state.nodes.named(&project, &fact.name).is_some();
+    let event = register(fact.clone(), taken).map_err(name_taken)?;
+    let expected = state.nodes.registered_position(&project);
+    let node = Aggregate::Node { org, project, id };
+    facts.push(Fact::first(node.clone(), expected, Event::Node(event)));
+    Ok(Decision::AppendAll(facts, node))
 }
 
 fn name_taken(rejection: Rejection) -> ApiError {

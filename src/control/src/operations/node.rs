@@ -1,9 +1,10 @@
-//! `node list|stats|show|delete`
+//! `node list|stats|show|approve|rotate-key|delete`
 
 use super::bundle::cut;
 use super::{Call, Place};
 use crate::execute::{Decision, Fact};
-use contract::{Answer, ApiError, FieldErrors, NodeBody, NodeStats, Page};
+use crate::nodes::new_key_id;
+use contract::{Answer, ApiError, FieldErrors, NodeBody, NodeKeyBody, NodeStats, Page};
 use domain::node::{self, Command, Status};
 use domain::{Aggregate, Labels, NodeId, NodeName};
 use serde_json::{Map, Value, json};
@@ -51,19 +52,59 @@ impl Call<'_> {
         })
     }
 
-    pub(super) async fn delete_node(&self) -> Result<Answer, ApiError> {
+    pub(super) async fn approve_node(&self) -> Result<Answer, ApiError> {
         let place = self.place()?;
-        let decide = |state: &State| {
-            let node = &find(state, &place, self.id()).ok_or_else(not_found)?.node;
+        self.mutate(self.deciding(&place, Command::Approve), |state, aggregate, _| {
+            let row = state.nodes.row(aggregate.id().parse().ok()?)?;
+            Some(json!({"node": body(row, &self.control.presence().read())}))
+        })
+        .await
+    }
+
+    /// The fact first: it decides between twins whose key counts, and ends the old one whatever becomes of the record.
+    pub(super) async fn rotate_node_key(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        let (key, key_id) = (trust::new_secret(), new_key_id());
+        let show = |state: &State, aggregate: &Aggregate, replayed: bool| {
+            let node = state.nodes.get(aggregate.id().parse().ok()?)?;
+            let ours = !replayed && node.key_id.as_ref() == Some(&key_id);
+            let body = NodeKeyBody {
+                node_id: node.id.to_string(),
+                node_key: ours.then(|| key.clone()),
+                key_id: node.key_id.clone()?,
+                previous_valid_until: None,
+                replayed: !ours,
+            };
+            serde_json::to_value(body).ok()
+        };
+        let decide = self.deciding(&place, Command::RotateKey { key_id: key_id.clone(), reset: true });
+        let answer = self.mutate(decide, show).await?;
+        let ours = answer.body.get("node_key").is_some();
+        let id = answer.body.get("node_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        if let Some(id) = id.filter(|_| ours) {
+            self.control.replace_node_key(id, &key_id, trust::secret_hash(&key), false).await?;
+        }
+        Ok(answer)
+    }
+
+    /// What a command on the node that the path names comes to.
+    fn deciding(&self, place: &Place, command: Command) -> impl Fn(&State) -> Result<Decision<Aggregate>, ApiError> {
+        move |state| {
+            let node = &find(state, place, self.id()).ok_or_else(not_found)?.node;
             let aggregate = Aggregate::Node { org: node.org.clone(), project: node.project.clone(), id: node.id };
-            Ok(match node::decide(node, Command::Delete) {
+            Ok(match node::decide(node, command.clone()) {
                 Some(event) => {
                     let fact = Fact::next(aggregate.clone(), node.position, domain::Event::Node(event));
                     Decision::Append(Box::new(fact), aggregate)
                 }
                 None => Decision::Nothing(aggregate),
             })
-        };
+        }
+    }
+
+    pub(super) async fn delete_node(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        let decide = self.deciding(&place, Command::Delete);
         let answer = self.mutate(decide, |_, aggregate, _| Some(json!({"id": aggregate.id()}))).await?;
         if let Some(id) = answer.body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok()) {
             self.control.drop_node_key(id).await;

@@ -1,9 +1,9 @@
-//! `project create|list`
+//! `project create|list|update`
 
 use super::Call;
 use crate::execute::{Decision, Fact, unix_ms};
-use contract::{Answer, ApiError, CreateProject, ProjectBody};
-use domain::project::{Created, Event, Registration};
+use contract::{Answer, ApiError, CreateProject, ProjectBody, UpdateProject};
+use domain::project::{Created, Event, change_registration};
 use domain::{Aggregate, Position, ProjectId};
 use serde_json::{Value, json};
 use views::State;
@@ -17,7 +17,7 @@ impl Call<'_> {
         let created = Created {
             id,
             name: wanted.name.unwrap_or_else(|| wanted.slug.to_string()),
-            registration: wanted.registration.unwrap_or(Registration::Open),
+            registration: wanted.registration.unwrap_or(self.control.settings().default_registration),
         };
         let decide = |state: &State| {
             if state.orgs.project(&wanted.slug).is_some() {
@@ -26,6 +26,23 @@ impl Call<'_> {
             let event = domain::Event::Project(Event::Created(created.clone()));
             // The filter covers every org: slugs are unique in the installation.
             Ok(Decision::Append(Box::new(Fact::first(aggregate.clone(), Position::START, event)), aggregate.clone()))
+        };
+        self.mutate(decide, render).await
+    }
+
+    pub(super) async fn update_project(&self) -> Result<Answer, ApiError> {
+        let place = self.place()?;
+        let wanted = UpdateProject::parse(self.request.body.clone())?;
+        let decide = |state: &State| {
+            let project = state.orgs.project(&place.project).ok_or_else(|| ApiError::not_found("Project"))?;
+            let aggregate = Aggregate::Project { org: project.org.clone(), project: project.slug.clone() };
+            Ok(match change_registration(project, wanted.registration) {
+                Some(event) => {
+                    let fact = Fact::next(aggregate.clone(), project.position, domain::Event::Project(event));
+                    Decision::Append(Box::new(fact), aggregate)
+                }
+                None => Decision::Nothing(aggregate),
+            })
         };
         self.mutate(decide, render).await
     }

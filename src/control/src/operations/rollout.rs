@@ -128,7 +128,10 @@ fn targets<'a>(state: &'a State, place: &Place, selector: &Selector) -> Result<V
         let known: HashSet<NodeId> = targets.iter().map(|node| node.id).collect();
         let unknown = node_ids.iter().filter(|id| !known.contains(id)).take(NAMED_MAX).map(ToString::to_string);
         let unknown = unknown.collect::<Vec<_>>().join(", ");
-        return Err(ApiError::field("target_selector", format!("names nodes that do not exist here: {unknown}")));
+        return Err(ApiError::field(
+            "target_selector",
+            format!("names nodes that do not exist here or wait for approval: {unknown}"),
+        ));
     }
     if targets.is_empty() {
         return Err(ApiError::field("target_selector", "matches no node of the project"));

@@ -157,7 +157,10 @@ pub(crate) async fn follow_facts(control: Control) {
                     }
                     node::Event::Deleted(_) => presence.forget(id),
                     node::Event::Offline(_) => presence.settle(id),
-                    node::Event::BundleSwitched(_) | node::Event::Changed(_) => {}
+                    node::Event::Approved(_)
+                    | node::Event::KeyRotated(_)
+                    | node::Event::BundleSwitched(_)
+                    | node::Event::Changed(_) => {}
                 }
             }
             Err(RecvError::Lagged(missed)) => {

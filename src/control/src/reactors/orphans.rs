@@ -24,7 +24,8 @@ pub(crate) async fn sweep(control: &Control, before: Timestamp) {
     let orphans = {
         let state = control.views().read();
         let live = |id| state.orgs.api_key(id).is_some_and(|key| key.revoked_at.is_none());
-        control.credentials().orphans(before, |id| state.nodes.get(id).is_some(), live)
+        let valid = |id| state.join_tokens.get(id).is_some_and(|token| token.revoked_at.is_none());
+        control.credentials().orphans(before, |id| state.nodes.get(id).is_some(), live, valid)
     };
     for key in orphans {
         tracing::info!(key = key.split('.').next(), "credential without an owner removed");

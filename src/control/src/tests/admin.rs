@@ -127,7 +127,7 @@ async fn a_large_answer(service: &Service) {
     let metadata = json!({"text": "x".repeat(8000)});
     for n in 0..150 {
         let body = json!({"name": format!("n{n}"), "metadata": metadata});
-        service.control.register("demo", body, super::stage::PEER, None).await.unwrap();
+        service.control.register("demo", body, super::stage::PEER, None, None).await.unwrap();
     }
     let list = |limit: &str| {
         let query = [("limit".to_owned(), limit.to_owned())].into();

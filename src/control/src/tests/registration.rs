@@ -36,7 +36,7 @@ async fn what_is_wrong_is_named() {
     let stage = Stage::start().await;
     stage.node("taken").await;
     for slug in ["nowhere", "Not A Slug", ""] {
-        let answer = stage.control.register(slug, json!({"name": "n"}), PEER, None).await;
+        let answer = stage.control.register(slug, json!({"name": "n"}), PEER, None, None).await;
         assert_eq!(answer.map(drop), Err(ApiError::not_found("Project")), "{slug:?}");
     }
     let taken = stage.register(json!({"name": "taken"}), None).await.map(drop);

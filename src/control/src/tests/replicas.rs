@@ -48,9 +48,12 @@ async fn what_was_created_here_is_found_there_without_a_position() {
     let second = first.beside().await;
     for n in 0..10 {
         let slug = format!("p{n}");
-        assert_eq!(first.ask(Operation::ProjectCreate).body(json!({"slug": slug})).send().await.status, 201);
+        assert_eq!(
+            first.ask(Operation::ProjectCreate).body(json!({"slug": slug, "registration": "open"})).send().await.status,
+            201
+        );
         assert_eq!(second.ask(Operation::NodeList).project(&slug).send().await.status, 200);
-        let registered = second.control.register(&slug, json!({"name": "n"}), super::stage::PEER, None).await;
+        let registered = second.control.register(&slug, json!({"name": "n"}), super::stage::PEER, None, None).await;
         assert!(registered.is_ok(), "{:?}", registered.map(drop));
     }
 }

@@ -94,7 +94,27 @@ impl Stage {
     }
 
     pub async fn register(&self, body: Value, key: Option<&str>) -> Result<(Registered, Position), ApiError> {
-        self.control.register("demo", body, PEER, key).await
+        self.control.register("demo", body, PEER, None, key).await
+    }
+
+    /// With a join token.
+    pub async fn join(&self, token: &str, body: Value, key: Option<&str>) -> Result<(Registered, Position), ApiError> {
+        self.control.register("demo", body, PEER, Some(token), key).await
+    }
+
+    /// A new join token of `demo`: its id, and its secret.
+    pub async fn join_token(&self, body: Value) -> (String, String) {
+        let answer = self.ask(Operation::TokenCreate).body(body).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        let text = |field: &str| answer.body[field].as_str().unwrap().to_owned();
+        (text("id"), text("token"))
+    }
+
+    /// Who may register in `demo` from now on.
+    pub async fn policy(&self, registration: &str) {
+        let body = json!({ "registration": registration });
+        let answer = self.ask(Operation::ProjectUpdate).body(body).send().await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
     pub async fn beat(&self, node: &NodeIdentity, body: Value) -> Result<HeartbeatAnswer, ApiError> {

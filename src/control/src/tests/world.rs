@@ -20,6 +20,8 @@ pub(crate) struct World {
     running_too: String,
     paused: String,
     api_key: String,
+    unapproved: String,
+    join_token: String,
 }
 
 impl World {
@@ -40,6 +42,8 @@ impl World {
         assert_eq!(stage.ask(Operation::RolloutPause).id(&paused).send().await.status, 200);
         let api_key = stage.ask(Operation::ApiKeyCreate).body(json!({"name": "ci"})).send().await;
         let api_key = api_key.body["id"].as_str().unwrap().to_owned();
+        let (join_token, secret) = stage.join_token(json!({"name": "rack", "approval": true})).await;
+        let unapproved = stage.join(&secret, json!({"name": "n6"}), None).await.unwrap().0.node_id;
         World {
             node,
             node_to_delete,
@@ -51,13 +55,17 @@ impl World {
             running_too,
             paused,
             api_key,
+            unapproved,
+            join_token,
         }
     }
 
     pub fn request(&self, operation: Operation) -> Request {
         let id = match operation {
-            Operation::NodeShow => Some(&self.node),
+            Operation::NodeShow | Operation::NodeRotateKey => Some(&self.node),
             Operation::NodeDelete => Some(&self.node_to_delete),
+            Operation::NodeApprove => Some(&self.unapproved),
+            Operation::TokenShow | Operation::TokenRevoke => Some(&self.join_token),
             Operation::BundleShow | Operation::BundleDownload | Operation::BundleVerify => Some(&self.bundle),
             Operation::BundleRevoke => Some(&self.bundle_to_revoke),
             Operation::BundleDelete => Some(&self.bundle_to_delete),
@@ -67,6 +75,9 @@ impl World {
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => Some(&self.api_key),
             Operation::ProjectCreate
             | Operation::ProjectList
+            | Operation::ProjectUpdate
+            | Operation::TokenCreate
+            | Operation::TokenList
             | Operation::NodeList
             | Operation::NodeStats
             | Operation::BundleCreate
@@ -86,7 +97,8 @@ impl World {
             Operation::RolloutCreate => {
                 json!({"bundle_id": self.bundle, "target_selector": {"type": "node_ids", "node_ids": [self.free_node]}})
             }
-            Operation::ApiKeyCreate => json!({"name": "new"}),
+            Operation::ApiKeyCreate | Operation::TokenCreate => json!({"name": "new"}),
+            Operation::ProjectUpdate => json!({"registration": "enrolled"}),
             _ => Value::Null,
         }
     }
@@ -98,7 +110,8 @@ impl World {
             Operation::ProjectCreate => ("slug", json!("newer")),
             Operation::BundleCreate => ("version", json!("v-newer")),
             Operation::RolloutCreate => ("max_unavailable", json!(1)),
-            Operation::ApiKeyCreate => ("name", json!("newer")),
+            Operation::ApiKeyCreate | Operation::TokenCreate => ("name", json!("newer")),
+            Operation::ProjectUpdate => ("registration", json!("token")),
             _ => ("reason", json!("another")),
         };
         request.body[field] = value;

@@ -35,7 +35,14 @@ fn a_fact_reads_back() {
 #[test]
 fn every_actor_reads_back() {
     let id = || "x".to_owned();
-    for actor in [Actor::System, Actor::Anonymous, Actor::ApiKey(id()), Actor::Node(id()), Actor::Operator(id())] {
+    for actor in [
+        Actor::System,
+        Actor::Anonymous,
+        Actor::JoinToken(id()),
+        Actor::ApiKey(id()),
+        Actor::Node(id()),
+        Actor::Operator(id()),
+    ] {
         assert_eq!(actor.to_string().parse(), Ok(actor));
     }
     for wrong in ["", "root", "system:x", "person:x"] {

@@ -16,6 +16,8 @@ fn registered() -> Registered {
         hostname: None,
         capabilities: Vec::new(),
         metadata: Map::new(),
+        join_token_id: None,
+        approval_required: false,
     }
 }
 
@@ -176,4 +178,30 @@ fn a_failure_stands_until_an_activation_succeeds() {
 #[test]
 fn deleting_is_always_allowed() {
     assert_eq!(decide(&given(&[]), Command::Delete), Some(Event::Deleted(Deleted {})));
+}
+
+#[test]
+fn a_node_that_needs_approval_waits_for_it_and_is_approved_once() {
+    assert!(given(&[]).approved);
+    assert_eq!(decide(&given(&[]), Command::Approve), None);
+    let fact = Registered { approval_required: true, ..registered() };
+    let names = ("default".parse().unwrap(), "demo".parse().unwrap(), NodeId::from_bytes([9; 16]));
+    let mut node = Node::registered(names, &fact, at(1), Position(1));
+    assert!(!node.approved);
+    assert_eq!(beat(&node, Report::default()), Some(Event::Online(Report::default())), "it beats all the same");
+    assert_eq!(decide(&node, Command::Approve), Some(Event::Approved(Approved {})));
+    node.evolve(&Event::Approved(Approved {}), at(2), Position(2));
+    assert!(node.approved);
+    assert_eq!((node.position, decide(&node, Command::Approve)), (Position(2), None));
+}
+
+#[test]
+fn only_an_operators_key_makes_older_tokens_worthless() {
+    let rotate = |key_id: &str, reset| Command::RotateKey { key_id: key_id.to_owned(), reset };
+    let rotated = |key_id: &str, reset| Event::KeyRotated(KeyRotated { key_id: key_id.to_owned(), reset });
+    assert_eq!(decide(&given(&[]), rotate("nk_1", false)), Some(rotated("nk_1", false)));
+    let node = given(&[rotated("nk_1", false)]);
+    assert_eq!((node.key_id.as_deref(), node.key_was_reset, node.key_reset_at), (Some("nk_1"), false, None));
+    let node = given(&[rotated("nk_1", true), rotated("nk_2", false)]);
+    assert_eq!((node.key_id.as_deref(), node.key_was_reset, node.key_reset_at), (Some("nk_2"), false, Some(at(2))));
 }

@@ -1,4 +1,4 @@
-//! Which nodes a rollout is for.
+//! Which nodes a rollout is for. No selector matches a node that waits for approval.
 
 use crate::node::Node;
 use crate::{Labels, NodeId};
@@ -28,10 +28,11 @@ impl Selector {
     }
 
     pub fn matches(&self, node: &Node) -> bool {
-        match self {
+        let named = match self {
             Selector::All {} => true,
             Selector::Labels { labels } => node.labels.contains_all(labels),
             Selector::NodeIds { node_ids } => node_ids.binary_search(&node.id).is_ok(),
-        }
+        };
+        named && node.approved
     }
 }

@@ -2,10 +2,10 @@
 
 use contract::{
     ApiKeyBody, ApiKeyCreated, BundleBody, BundleDownload, BundleVerification, ConfigAccepted, CreateApiKey,
-    CreateBundle, CreateProject, CreateRollout, ErrorBody, EventInput, EventsAccepted, Heartbeat, HeartbeatAnswer,
-    LatestBundle, MetricInput, MetricsAccepted, NodeBody, NodeStats, Operation, ProjectBody, Readiness, Register,
-    Registered, RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, Route, TokenAnswer, WafAccepted,
-    WafEventInput,
+    CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput, EventsAccepted, Heartbeat,
+    HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput, MetricsAccepted, NodeBody,
+    NodeKeyBody, NodeStats, Operation, ProjectBody, Readiness, Register, Registered, RequestLogInput, RevokeBundle,
+    RolloutBody, RolloutDetail, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -19,7 +19,7 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 10] = [
+const REQUIRED: [(&str, &[&str]); 12] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
     ("EventInput", &["event_type", "message"]),
@@ -27,6 +27,8 @@ const REQUIRED: [(&str, &[&str]); 10] = [
     ("RequestLogInput", &["service_id", "project_id"]),
     ("WafEventInput", &["rule_type", "rule_id", "action", "severity"]),
     ("CreateProject", &["slug"]),
+    ("UpdateProject", &["registration"]),
+    ("CreateJoinToken", &["name"]),
     ("CreateBundle", &["version", "config_source"]),
     ("CreateRollout", &["bundle_id"]),
     ("CreateApiKey", &["name"]),
@@ -50,6 +52,12 @@ impl Schemas {
             if let Some(Value::Object(definition)) = definitions.get_mut(name) {
                 definition.insert("required".to_owned(), json!(required));
             }
+        }
+        // What the control plane decides is not the client's to say.
+        definitions.remove("JoinTokenId");
+        let register = definitions.get_mut("Register").and_then(|register| register["properties"].as_object_mut());
+        if let Some(properties) = register {
+            properties.retain(|name, _| !["join_token_id", "approval_required"].contains(&name.as_str()));
         }
         // Metrics name their counts directly, beside the fields that are always there.
         if let Some(metric) = definitions.get_mut("MetricInput") {
@@ -84,6 +92,8 @@ impl Schemas {
         if let Some(operation) = route.operation {
             return match operation {
                 Operation::ProjectCreate => Some(self.of::<CreateProject>()),
+                Operation::ProjectUpdate => Some(self.of::<UpdateProject>()),
+                Operation::TokenCreate => Some(self.of::<CreateJoinToken>()),
                 Operation::BundleCreate => Some(self.of::<CreateBundle>()),
                 Operation::BundleRevoke => Some(self.of::<RevokeBundle>()),
                 Operation::RolloutCreate => Some(self.of::<CreateRollout>()),
@@ -127,6 +137,7 @@ impl Schemas {
             "/api/v1/nodes/{id}/heartbeat" => self.of::<HeartbeatAnswer>(),
             "/api/v1/nodes/{id}/bundles/latest" => self.of::<LatestBundle>(),
             "/api/v1/nodes/{id}/token" => self.of::<TokenAnswer>(),
+            "/api/v1/nodes/{id}/key" => self.of::<NodeKeyBody>(),
             "/api/v1/nodes/{id}/events" => self.of::<EventsAccepted>(),
             "/api/v1/nodes/{id}/config" => self.of::<ConfigAccepted>(),
             "/api/v1/nodes/{id}/metrics" => self.of::<MetricsAccepted>(),
@@ -138,11 +149,15 @@ impl Schemas {
     fn operation_answer(&mut self, operation: Operation) -> Body {
         Body::Json(match operation {
             Operation::NodeDelete | Operation::BundleDelete => return Body::Empty,
-            Operation::ProjectCreate => self.of::<ProjectBody>(),
+            Operation::ProjectCreate | Operation::ProjectUpdate => self.of::<ProjectBody>(),
             Operation::ProjectList => self.list::<ProjectBody>("projects", false),
             Operation::NodeList => self.list::<NodeBody>("nodes", true),
             Operation::NodeStats => self.of::<NodeStats>(),
-            Operation::NodeShow => self.wrapped::<NodeBody>("node"),
+            Operation::NodeShow | Operation::NodeApprove => self.wrapped::<NodeBody>("node"),
+            Operation::NodeRotateKey => self.of::<NodeKeyBody>(),
+            Operation::TokenCreate => self.of::<JoinTokenCreated>(),
+            Operation::TokenList => self.list::<JoinTokenBody>("join_tokens", false),
+            Operation::TokenShow | Operation::TokenRevoke => self.wrapped::<JoinTokenBody>("join_token"),
             Operation::BundleCreate => self.of::<BundleBody>(),
             Operation::BundleList => self.list::<BundleBody>("bundles", true),
             Operation::BundleShow | Operation::BundleRevoke => self.wrapped::<BundleBody>("bundle"),

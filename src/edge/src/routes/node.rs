@@ -1,5 +1,6 @@
 //! The node API, as the registration document fixes it. Every route but registration names a node and shows its credential.
 
+use crate::auth::join_token;
 use crate::call::Call;
 use crate::reply::{self, Refusal};
 use axum::body::Body;
@@ -10,10 +11,12 @@ use serde::Serialize;
 pub(crate) async fn register(mut call: Call) -> Result<Response<Body>, Refusal> {
     call.take_by_address()?;
     let key = call.idempotency_key()?.map(str::to_owned);
+    let join_token = join_token(call.headers())?.map(str::to_owned);
     let body = call.read_body().await?;
     let project = call.param("slug").unwrap_or_default();
     let ip = call.peer().address.ip();
-    let (registered, position) = call.control().register(project, body, ip, key.as_deref()).await?;
+    let (registered, position) =
+        call.control().register(project, body, ip, join_token.as_deref(), key.as_deref()).await?;
     let mut response = reply::json(call.route().success, &registered);
     reply::set_position(&mut response, position);
     Ok(response)
@@ -36,6 +39,12 @@ pub(crate) async fn token(mut call: Call) -> Result<Response<Body>, Refusal> {
     let node = call.node().await?;
     call.read_body().await?;
     answer(&call, call.control().issue_token(&node).await)
+}
+
+pub(crate) async fn rotate_key(mut call: Call) -> Result<Response<Body>, Refusal> {
+    let node = call.node().await?;
+    call.read_body().await?;
+    answer(&call, call.control().rotate_node_key(&node).await)
 }
 
 pub(crate) async fn events(mut call: Call) -> Result<Response<Body>, Refusal> {

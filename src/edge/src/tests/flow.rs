@@ -172,3 +172,27 @@ async fn a_large_archive_comes_whole_in_pieces() {
     assert_eq!((answered.status, answered.body.len(), answered.header("content-length")), (200, 0, "0"));
     assert_eq!(bench.ask("GET", &empty).header("range", "bytes=0-").send().await.status, 416);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_travels_in_its_header() {
+    let bench = Bench::start().await;
+    let token = bench.operator("POST", "/api/v1/projects/demo/join-tokens").json(json!({"name": "t"})).send().await;
+    assert_eq!(token.status, 201, "{token:?}");
+    let secret = token.json()["token"].as_str().unwrap().to_owned();
+    let policy = bench.operator("PATCH", "/api/v1/projects/demo").json(json!({"registration": "token"})).send().await;
+    assert_eq!((policy.status, &policy.json()["registration"]), (200, &json!("token")));
+    let path = "/api/v1/projects/demo/nodes/register";
+    let register = |name: &str| bench.ask("POST", path).json(json!({ "name": name }));
+    let bare = register("a").send().await;
+    assert_eq!((bare.status, bare.code().as_str()), (401, "missing_credential"));
+    let wrong = register("a").header("x-pilothouse-join-token", "pjt_wrong").send().await;
+    assert_eq!((wrong.status, &wrong.json()["error"]), (401, &json!("Invalid or expired join token")));
+    let twice = register("a").header("x-pilothouse-join-token", secret.as_str());
+    let twice = twice.header("x-pilothouse-join-token", secret.as_str()).send().await;
+    assert_eq!((twice.status, twice.code().as_str()), (400, "malformed_request"));
+    let joined = register("a").header("x-pilothouse-join-token", format!(" {secret} ")).send().await;
+    assert_eq!(joined.status, 201, "{joined:?}");
+    bench.operator("PATCH", "/api/v1/projects/demo").json(json!({"registration": "enrolled"})).send().await;
+    let closed = register("b").header("x-pilothouse-join-token", secret.as_str()).send().await;
+    assert_eq!((closed.status, closed.code().as_str()), (403, "registration_closed"));
+}

@@ -163,6 +163,8 @@ fn fact(i: usize) -> Result<Append> {
         hostname: None,
         capabilities: Vec::new(),
         metadata: serde_json::Map::new(),
+        join_token_id: None,
+        approval_required: false,
     };
     let node = Aggregate::Node { org: "default".parse::<Slug>()?, project: "demo".parse::<Slug>()?, id };
     let mut command = [0; 16];

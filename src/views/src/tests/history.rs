@@ -197,6 +197,8 @@ pub fn registered(name: &str, labels: Labels) -> node::Registered {
         hostname: None,
         capabilities: Vec::new(),
         metadata: serde_json::Map::new(),
+        join_token_id: None,
+        approval_required: false,
     }
 }
 

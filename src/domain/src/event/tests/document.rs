@@ -62,7 +62,7 @@ JSON, one object:
 | `type` | string | `<kind>.<event>`, as in the subject. |
 | `v` | integer | Version of the shape of `data`. |
 | `time` | string | RFC 3339, the clock of the replica that decided. |
-| `actor` | string | Who caused it: `system`, `anonymous`, `api_key:<id>`, `node:<id>` or `operator:<nkey>`. |
+| `actor` | string | Who caused it: `system`, `anonymous`, `api_key:<id>`, `node:<id>`, `join_token:<id>` or `operator:<nkey>`. |
 | `request` | string, optional | First 8 bytes of the SHA-256 of the request body, 16 hex digits, where the command came with an `Idempotency-Key`. |
 | `data` | object | What happened, by `type` and `v`. |
 

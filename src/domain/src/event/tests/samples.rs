@@ -3,9 +3,10 @@
 use crate::api_key::{self, Scope};
 use crate::rollout::{self, Cause, HealthGates, Reason, Selector, Strategy};
 use crate::{
-    Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, Envelope, Event, Labels, NodeId, ProjectId, RolloutId,
+    Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, Envelope, Event, JoinTokenId, Labels, NodeId, ProjectId,
+    RolloutId,
 };
-use crate::{bundle, node, org, project};
+use crate::{bundle, join_token, node, org, project};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ const PROJECT: ProjectId = ProjectId::from_bytes(v7(2));
 const NODE: NodeId = NodeId::from_bytes(v7(3));
 const BUNDLE: BundleId = BundleId::from_bytes(v7(4));
 const ROLLOUT: RolloutId = RolloutId::from_bytes(v7(5));
+const JOIN_TOKEN: JoinTokenId = JoinTokenId::from_bytes(v7(6));
 
 /// A UUIDv7 of 2026-02-23T10:00:00Z that is recognised at a glance.
 const fn v7(n: u8) -> [u8; 16] {
@@ -45,7 +47,11 @@ pub fn all() -> Vec<(Aggregate, Envelope)> {
         name: "Demo".into(),
         registration: project::Registration::Open,
     })));
+    facts.push(Event::Project(project::Event::RegistrationChanged(project::RegistrationChanged {
+        registration: project::Registration::Token,
+    })));
     facts.extend(api_keys().map(Event::ApiKey));
+    facts.extend(join_tokens().map(Event::JoinToken));
     facts.extend(nodes().map(Event::Node));
     facts.extend(bundles().map(Event::Bundle));
     facts.extend(rollouts().map(Event::Rollout));
@@ -58,7 +64,18 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
         Event::Org(_) => (Aggregate::Org(org), Actor::System),
         Event::Project(_) => (Aggregate::Project { org, project }, Actor::Operator("UOPERATOR".into())),
         Event::ApiKey(_) => (Aggregate::ApiKey { org, id: API_KEY }, Actor::Operator("UOPERATOR".into())),
-        Event::Node(node::Event::Registered(_)) => (Aggregate::Node { org, project, id: NODE }, Actor::Anonymous),
+        Event::JoinToken(join_token::Event::Used(_)) => {
+            (Aggregate::JoinToken { org, project, id: JOIN_TOKEN }, Actor::JoinToken(JOIN_TOKEN.to_string()))
+        }
+        Event::JoinToken(_) => {
+            (Aggregate::JoinToken { org, project, id: JOIN_TOKEN }, Actor::Operator("UOPERATOR".into()))
+        }
+        Event::Node(node::Event::Registered(_)) => {
+            (Aggregate::Node { org, project, id: NODE }, Actor::JoinToken(JOIN_TOKEN.to_string()))
+        }
+        Event::Node(node::Event::Approved(_) | node::Event::KeyRotated(_)) => {
+            (Aggregate::Node { org, project, id: NODE }, Actor::Operator("UOPERATOR".into()))
+        }
         Event::Node(_) => (Aggregate::Node { org, project, id: NODE }, Actor::Node(NODE.to_string())),
         Event::Bundle(_) => (Aggregate::Bundle { org, project, id: BUNDLE }, Actor::ApiKey(API_KEY.to_string())),
         Event::Rollout(_) => (Aggregate::Rollout { org, project, id: ROLLOUT }, Actor::ApiKey(API_KEY.to_string())),
@@ -67,6 +84,10 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
     let request = matches!(actor, Actor::ApiKey(_)).then_some(0x00ab_cdef_0123_4567);
     let command = CommandId(*b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff");
     (aggregate, Envelope { command, index: 0, time: time("2026-02-23T10:00:00.123Z"), actor, request, event })
+}
+
+pub fn node() -> Aggregate {
+    Aggregate::Node { org: "default".parse().unwrap(), project: "demo".parse().unwrap(), id: NODE }
 }
 
 fn orgs() -> [org::Event; 3] {
@@ -95,7 +116,26 @@ fn api_keys() -> [api_key::Event; 2] {
     ]
 }
 
-fn nodes() -> [node::Event; 7] {
+fn labels() -> Labels {
+    Labels::try_from(BTreeMap::from([("env".to_owned(), "production".to_owned())])).unwrap()
+}
+
+fn join_tokens() -> [join_token::Event; 3] {
+    [
+        join_token::Event::Created(join_token::Created {
+            name: "rack 7".into(),
+            labels: labels(),
+            expires_at: Some(time("2027-01-01T00:00:00Z")),
+            uses_max: Some(40),
+            approval: true,
+            token_prefix: "pjt_Zk3x".into(),
+        }),
+        join_token::Event::Used(join_token::Used { node_id: NODE }),
+        join_token::Event::Revoked(join_token::Revoked {}),
+    ]
+}
+
+fn nodes() -> [node::Event; 9] {
     let report = node::Report {
         active_bundle_id: Some(BUNDLE),
         staged_bundle_id: Some(BUNDLE),
@@ -107,13 +147,17 @@ fn nodes() -> [node::Event; 7] {
     [
         node::Event::Registered(node::Registered {
             name: "edge-1".parse().unwrap(),
-            labels: Labels::try_from(BTreeMap::from([("env".to_owned(), "production".to_owned())])).unwrap(),
+            labels: labels(),
             version: text("0.6.45"),
             ip: text("10.0.1.50"),
             hostname: text("edge-1.internal"),
             capabilities: vec!["waf".into()],
             metadata: object("rack", 7.into()),
+            join_token_id: Some(JOIN_TOKEN),
+            approval_required: true,
         }),
+        node::Event::Approved(node::Approved {}),
+        node::Event::KeyRotated(node::KeyRotated { key_id: "nk_0123456789abcdef".into(), reset: true }),
         node::Event::Online(node::Report { version: text("0.6.45"), ..node::Report::default() }),
         node::Event::BundleSwitched(report),
         node::Event::Changed(node::Report { ip: text("10.0.1.51"), ..node::Report::default() }),

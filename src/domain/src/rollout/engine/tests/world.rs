@@ -111,6 +111,8 @@ impl World {
             hostname: None,
             capabilities: Vec::new(),
             metadata: serde_json::Map::new(),
+            join_token_id: None,
+            approval_required: false,
         };
         let position = self.next();
         let node = Node::registered(("default".parse().unwrap(), project(), id(i)), &fact, self.now, position);
