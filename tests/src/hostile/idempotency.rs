@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// What is shown once, or changes on its own while a rollout runs or a bundle compiles.
-const PASSING: [&str; 12] = [
+const PASSING: [&str; 13] = [
     "key",
     "node_key",
     "replayed",
+    "token",
     "status",
     "state",
     "state_reason",
@@ -45,6 +46,11 @@ fn commands(stage: &Stage) -> Vec<(&'static str, Value, Value)> {
         ),
         ("/api/v1/api-keys", json!({"name": "idem", "scopes": ["nodes:read"]}), json!({"name": "other"})),
         ("/api/v1/api-keys/{id}/revoke", json!({}), json!(null)),
+        ("/api/v1/projects/{slug}/join-tokens", json!({"name": "idem"}), json!({"name": "other"})),
+        ("/api/v1/projects/{slug}/join-tokens/{id}/revoke", json!({}), json!(null)),
+        ("/api/v1/projects/{slug}/nodes/{id}/approve", json!({}), json!(null)),
+        ("/api/v1/projects/{slug}/nodes/{id}/rotate-key", json!({}), json!(null)),
+        ("/api/v1/projects/{slug}", json!({"registration": "token"}), json!({"registration": "open"})),
         ("/api/v1/projects/{slug}/nodes/{id}", json!(null), json!(null)),
         ("/api/v1/projects/{slug}/bundles/{id}", json!(null), json!(null)),
     ]
@@ -91,6 +97,7 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
         // A bundle is deleted that no rollout named: the one that was compiled above is not it.
         let call =
             if call.method == "DELETE" && path.contains("/bundles/") { call.to(undeployed(&stage)) } else { call };
+        let call = if path.ends_with("/approve") { call.to(unapproved(&stage)) } else { call };
         let first = one(stage.http, &name, &keyed(&call, &key, body).bytes());
         assert_eq!(first.status, route.success, "{name}: {:?}", first.json());
         let again = one(stage.http, &name, &keyed(&call, &key, body).bytes());
@@ -99,7 +106,7 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
         assert_eq!(position(&again), position(&first), "{name}");
         assert!(positions.insert(position(&first)), "{name}: another command's fact");
         assert!(
-            again.json().get("key").is_none() && again.json().get("node_key").is_none(),
+            ["key", "node_key", "token"].iter().all(|secret| again.json().get(secret).is_none()),
             "{name} shows a secret again"
         );
         if !other.is_null() {
@@ -113,9 +120,19 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
     let found = commands_in(&mut facts);
     let found: Vec<u64> =
         found.iter().filter(|(subject, _)| !subject.contains(".marker.")).map(|(_, at)| *at).collect();
-    // The undeployed bundle was made without a key.
+    // Made without a key: the undeployed bundle, and for the node to approve a join token, its use and the registration.
     let extra = found.iter().filter(|at| !positions.contains(at)).count();
-    assert_eq!((found.len(), extra), (commands.len() + 1, 1), "{:?}", facts.subjects());
+    assert_eq!((found.len(), extra), (commands.len() + 4, 4), "{:?}", facts.subjects());
+}
+
+/// The path that approves a node which waits for it.
+fn unapproved(stage: &Stage) -> String {
+    let tokens = "/api/v1/projects/demo/join-tokens";
+    let made = stage.dev.api("POST", tokens, Some(&json!({"name": "approval", "approval": true})));
+    let header = format!("X-Pilothouse-Join-Token: {}", made.body["token"].as_str().unwrap());
+    let json = ["-H", "Content-Type: application/json", "-H", &header, "-d", r#"{"name": "waits"}"#];
+    let node = stage.dev.curl(&json, "/api/v1/projects/demo/nodes/register");
+    format!("/api/v1/projects/demo/nodes/{}/approve", node.body["node_id"].as_str().unwrap())
 }
 
 /// The path of a bundle that may be deleted.

@@ -33,6 +33,7 @@ pub struct Stage {
     spare_node: String,
     spare_bundle: String,
     spare_key: String,
+    spare_token: String,
     bundle: String,
     rollout: String,
     download: String,
@@ -96,8 +97,9 @@ impl Stage {
         let rollout = json!({"bundle_id": bundle, "progress_deadline_seconds": 3600});
         let rollout = created(&dev, "POST", "/api/v1/projects/demo/rollouts", Some(&rollout));
         let key = created(&dev, "POST", "/api/v1/api-keys", Some(&json!({"name": "spare", "scopes": ["nodes:read"]})));
+        let token = created(&dev, "POST", "/api/v1/projects/demo/join-tokens", Some(&json!({"name": "spare"})));
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let (rollout, spare_key) = (text(&rollout["id"]), text(&key["id"]));
+        let (rollout, spare_key, spare_token) = (text(&rollout["id"]), text(&key["id"]), text(&token["id"]));
         let mut stage = Stage {
             dev,
             http,
@@ -105,6 +107,7 @@ impl Stage {
             spare_node: spare.id,
             spare_bundle,
             spare_key,
+            spare_token,
             bundle,
             rollout,
             download,
@@ -133,12 +136,14 @@ impl Stage {
 
     pub fn call(&self, route: &Route) -> Call {
         let method = route.method.as_str();
-        let (node, bundle, key) = match (method, route.path.ends_with("/revoke")) {
+        let destroys = route.path.ends_with("/revoke") || route.path.ends_with("/rotate-key");
+        let (node, bundle, key) = match (method, destroys) {
             ("DELETE", _) | (_, true) => (&self.spare_node, &self.spare_bundle, &self.spare_key),
             _ => (&self.node.id, &self.bundle, &self.spare_key),
         };
         let id = match route.path {
             path if path.contains("/bundles/{id}") => bundle,
+            path if path.contains("/join-tokens/") => &self.spare_token,
             path if path.contains("/rollouts/") => &self.rollout,
             path if path.contains("/api-keys/") => key,
             path if path.starts_with("/api/v1/nodes/") => &self.node.id,
@@ -154,7 +159,7 @@ impl Stage {
             Access::Node | Access::NodeKey => format!("X-Zentinel-Node-Key: {}\r\n", self.node.key),
             _ => format!("Authorization: Bearer {}\r\n", self.dev.file.get("api_key")),
         };
-        let (headers, body) = match route.method == contract::Method::Post {
+        let (headers, body) = match matches!(route.method, contract::Method::Post | contract::Method::Patch) {
             true => (headers + "Content-Type: application/json\r\n", self.body(route.path).to_string()),
             false => (headers, String::new()),
         };
@@ -177,6 +182,7 @@ impl Stage {
             "projects" => json!({"slug": "demo"}),
             "bundles" => json!({"version": "v1", "config_source": SAMPLE}),
             "rollouts" => json!({"bundle_id": self.bundle}),
+            "join-tokens" => json!({"name": "made"}),
             "api-keys" => json!({"name": "made", "scopes": ["nodes:read"]}),
             _ => json!({}),
         }
