@@ -172,7 +172,8 @@ impl Control {
             match outcome {
                 Outcome::Committed { position, duplicate } => return Ok(Stored::At(position, duplicate)),
                 Outcome::Conflict { actual } => return Ok(Stored::Conflict(actual)),
-                // The message id makes the repeat harmless: if the first one was stored, the answer is its position.
+                // The repeat is harmless: if the first one was stored, its position is no longer the expected one, and the
+                // journal recognises it as ours and answers with its position.
                 Outcome::Unknown(cause) => {
                     tracing::warn!(command = %meta.command, cause, "append without an answer; trying again");
                     if Instant::now() + pause >= deadline {

@@ -17,7 +17,7 @@ pub struct Append {
     pub subject: String,
     /// What must still be true for the fact to be stored.
     pub guard: Guard,
-    /// `<command id>.<index>`: the `Nats-Msg-Id` that makes a repeat harmless.
+    /// `<command id>.<index>`, the `Nats-Msg-Id`: by it a repeat of a stored fact is recognised.
     pub message_id: String,
     /// The JSON envelope, at most [`BODY_BYTES_MAX`].
     pub body: Bytes,

@@ -39,9 +39,11 @@ pub(crate) struct Row {
     pub what: String,
     /// `measured / baseline`, the median over the rounds.
     pub ratio: f64,
-    /// What the ratio must reach, and what it should.
-    pub floor: f64,
-    pub aim: f64,
+    /// What the ratio must reach, and what it should; absent where nothing is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aim: Option<f64>,
     pub measured_per_s: f64,
     pub baseline_per_s: f64,
     /// Ratio of every round, in order.
@@ -52,13 +54,13 @@ pub(crate) struct Row {
 
 impl Row {
     /// Rounds are pairs of (measured, baseline), taken one right after the other.
-    pub fn of(what: String, (floor, aim): (f64, f64), pairs: &[(f64, f64)], details: Value) -> Row {
+    pub fn of(what: String, budget: Option<(f64, f64)>, pairs: &[(f64, f64)], details: Value) -> Row {
         let ratios = pairs.iter().map(|(measured, baseline)| measured / baseline);
         Row {
             what,
             ratio: median(ratios.clone().collect()),
-            floor,
-            aim,
+            floor: budget.map(|(floor, _)| floor),
+            aim: budget.map(|(_, aim)| aim),
             measured_per_s: median(pairs.iter().map(|pair| pair.0).collect()),
             baseline_per_s: median(pairs.iter().map(|pair| pair.1).collect()),
             rounds: ratios.collect(),
@@ -94,15 +96,11 @@ pub fn run(arguments: Arguments, json: bool) -> Result<()> {
 }
 
 fn print_row(row: &Row) {
-    println!(
-        "{}: {:.0} % of the baseline (floor {:.0} %, aim {:.0} %): {:.0}/s beside {:.0}/s",
-        row.what,
-        row.ratio * 100.0,
-        row.floor * 100.0,
-        row.aim * 100.0,
-        row.measured_per_s,
-        row.baseline_per_s
-    );
+    let budget = row.floor.zip(row.aim);
+    let budget = budget
+        .map_or_else(String::new, |(floor, aim)| format!(" (floor {:.0} %, aim {:.0} %)", floor * 100.0, aim * 100.0));
+    let (percent, measured, baseline) = (row.ratio * 100.0, row.measured_per_s, row.baseline_per_s);
+    println!("{}: {percent:.0} % of the baseline{budget}: {measured:.0}/s beside {baseline:.0}/s", row.what);
     if !row.details.is_null() {
         println!("  {}", row.details);
     }
@@ -114,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_row_is_the_median_of_its_rounds() {
-        let row = Row::of("x".into(), (0.5, 0.8), &[(1.0, 2.0), (9.0, 10.0), (6.0, 10.0)], Value::Null);
+        let row = Row::of("x".into(), Some((0.5, 0.8)), &[(1.0, 2.0), (9.0, 10.0), (6.0, 10.0)], Value::Null);
         assert_eq!((row.ratio, row.measured_per_s, row.baseline_per_s), (0.6, 6.0, 10.0));
         assert_eq!(row.rounds, [0.5, 0.9, 0.6]);
     }

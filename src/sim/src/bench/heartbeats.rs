@@ -55,7 +55,7 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
     }
     drop(baseline);
     dev.stop().await?;
-    Ok(vec![Row::of("heartbeats over HTTPS with a token".to_owned(), (0.5, 0.8), &pairs, details)])
+    Ok(vec![Row::of("heartbeats over HTTPS with a token".to_owned(), Some((0.5, 0.8)), &pairs, details)])
 }
 
 /// Registers the nodes and gets each a token; nodes are dealt out to the connections.

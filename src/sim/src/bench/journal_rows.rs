@@ -69,7 +69,7 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
             "client": median(costs.iter().map(|(measured, _)| measured.client_us).collect()),
             "client_baseline": median(costs.iter().map(|(_, raw)| raw.client_us).collect()),
         }});
-        rows.push(Row::of(format!("facts through append, one server, {name}"), (0.5, 0.8), &pairs, details));
+        rows.push(Row::of(format!("facts through append, one server, {name}"), Some((0.5, 0.8)), &pairs, details));
         if sync != SyncInterval::Always {
             let there = options.rounds * options.facts;
             let missing = options.replay_facts.saturating_sub(there);
