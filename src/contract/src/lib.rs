@@ -12,9 +12,13 @@ mod project;
 mod rollout;
 mod route;
 mod status;
+mod why;
 
 pub use api_key::{ApiKeyBody, ApiKeyCreated, CreateApiKey};
-pub use bundle::{BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody, RevokeBundle};
+pub use bundle::{
+    AssignBundle, BundleAssigned, BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody,
+    RevokeBundle,
+};
 pub use code::{ApiError, ErrorBody, ErrorCode, ErrorMessage};
 pub use fields::{FieldErrors, Fields, parse_json};
 pub use ingest::{
@@ -28,6 +32,9 @@ pub use node::{
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;
 pub use project::{CreateProject, ProjectBody};
-pub use rollout::{CreateRollout, ProgressBody, RolloutBody, RolloutDetail, StepBody};
+pub use rollout::{
+    CreateRollout, ProgressBody, RollbackBody, RollbackNodes, RolloutBody, RolloutDetail, RolloutNodeBody, StepBody,
+};
 pub use route::{Access, Limiter, Method, ROUTES, Route};
 pub use status::{DurabilityBody, Readiness};
+pub use why::{EvidenceBody, NodeWhy, RolloutWhy};

@@ -159,6 +159,14 @@ pub const ROUTES: &[Route] = &[
     ),
     operator((Get, "/api/v1/projects/{slug}/nodes/{id}"), Operation::NodeShow, NODES_READ, 200, &[404], "Show a node"),
     operator(
+        (Get, "/api/v1/projects/{slug}/nodes/{id}/why"),
+        Operation::NodeWhy,
+        NODES_READ,
+        200,
+        &[404],
+        "Why a node runs what it runs",
+    ),
+    operator(
         (Delete, "/api/v1/projects/{slug}/nodes/{id}"),
         Operation::NodeDelete,
         NODES_WRITE,
@@ -215,6 +223,14 @@ pub const ROUTES: &[Route] = &[
         "Forbid further deployment",
     ),
     operator(
+        (Post, "/api/v1/projects/{slug}/bundles/{id}/assign"),
+        Operation::BundleAssign,
+        BUNDLES_WRITE,
+        200,
+        &[404, 409, 422],
+        "Assign a bundle to nodes without a rollout",
+    ),
+    operator(
         (Delete, "/api/v1/projects/{slug}/bundles/{id}"),
         Operation::BundleDelete,
         BUNDLES_WRITE,
@@ -228,7 +244,7 @@ pub const ROUTES: &[Route] = &[
         ROLLOUTS_WRITE,
         201,
         &[404, 409, 422],
-        "Create a rollout and start it",
+        "Create a rollout, and start it unless `start` is false",
     ),
     operator(
         (Get, "/api/v1/projects/{slug}/rollouts"),
@@ -243,8 +259,8 @@ pub const ROUTES: &[Route] = &[
         Operation::RolloutShow,
         ROLLOUTS_READ,
         200,
-        &[404],
-        "Show a rollout with its steps and progress",
+        &[404, 422],
+        "Show a rollout with its steps, progress and nodes",
     ),
     operator(
         (Post, "/api/v1/projects/{slug}/rollouts/{id}/pause"),
@@ -269,6 +285,30 @@ pub const ROUTES: &[Route] = &[
         200,
         &[404, 409],
         "Cancel a rollout",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/rollouts/{id}/start"),
+        Operation::RolloutStart,
+        ROLLOUTS_WRITE,
+        200,
+        &[404, 409],
+        "Start a pending rollout",
+    ),
+    operator(
+        (Post, "/api/v1/projects/{slug}/rollouts/{id}/rollback"),
+        Operation::RolloutRollback,
+        ROLLOUTS_WRITE,
+        200,
+        &[404, 409],
+        "End a rollout and bring its nodes back to what they ran before",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/rollouts/{id}/why"),
+        Operation::RolloutWhy,
+        ROLLOUTS_READ,
+        200,
+        &[404],
+        "Why a rollout stands where it stands",
     ),
     operator(
         (Post, "/api/v1/api-keys"),
@@ -324,51 +364,4 @@ impl Route {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_operation_has_exactly_one_route() {
-        for operation in Operation::ALL {
-            assert_eq!(ROUTES.iter().filter(|r| r.operation == Some(operation)).count(), 1, "{}", operation.name());
-        }
-    }
-
-    #[test]
-    fn every_route_tells_the_statuses_of_its_access_limiter_and_body() {
-        for route in ROUTES {
-            let all = route.statuses();
-            let has = |status: u16| all.contains(&status);
-            assert!(all.is_sorted() && all.windows(2).all(|pair| pair[0] != pair[1]), "{}", route.path);
-            assert!(has(route.success) && route.also.iter().all(|status| has(*status)), "{}", route.path);
-            let open = matches!(route.access, Access::Public | Access::SignedUrl);
-            assert_eq!(has(401), !open, "{}", route.path);
-            assert_eq!(has(403), route.access != Access::Public, "{}", route.path);
-            assert_eq!(has(429), route.limiter != Limiter::None, "{}", route.path);
-            assert_eq!(has(413), route.is_mutation(), "{}", route.path);
-            assert!(has(404) || !route.path.contains('{'), "{}", route.path);
-        }
-    }
-
-    #[test]
-    fn operations_read_back_by_name_and_carry_the_scope_of_their_noun() {
-        for operation in Operation::ALL {
-            assert_eq!(Operation::parse(operation.name()), Some(operation));
-            let (noun, _) = operation.name().split_once('.').unwrap_or_default();
-            if let Access::Scope(scope) = Route::of(operation).access {
-                let (of, right) = scope.as_str().split_once(':').unwrap_or_default();
-                assert_eq!(of.replace('_', ""), format!("{noun}s"), "{}", operation.name());
-                let write = Route::of(operation).is_mutation();
-                assert!(right == "admin" || (right == "write") == write, "{}", operation.name());
-            }
-        }
-        assert_eq!(Operation::parse("node.reboot"), None);
-    }
-
-    #[test]
-    fn no_route_is_listed_twice() {
-        for (i, route) in ROUTES.iter().enumerate() {
-            assert!(!ROUTES[..i].iter().any(|r| (r.method, r.path) == (route.method, route.path)), "{}", route.path);
-        }
-    }
-}
+mod tests;

@@ -5,8 +5,9 @@ use crate::control::Control;
 use crate::execute::now;
 use crate::org_keys::no_signing_key;
 use contract::{ApiError, LatestBundle, NoUpdate, Offer};
+use domain::fleet::Assigner;
 use domain::org::KeyUse;
-use domain::rollout;
+use domain::rollout::Rollout;
 use jiff::SignedDuration;
 use trust::{Assignment, Counter};
 use views::{NodeRow, State};
@@ -66,12 +67,16 @@ impl Control {
     }
 }
 
-/// None: nothing assigned, taken already, found not to work, revoked, or held back by a paused rollout.
+/// None: nothing assigned, taken already, found not to work, revoked, or held back by a rollout that is paused or
+/// rolled back.
 fn due(state: &State, row: &NodeRow) -> Option<Due> {
     let desired = row.desired.as_ref()?;
     let node = &row.node;
     let failed = node.failure.as_ref().is_some_and(|f| f.bundle == desired.bundle && f.position > desired.position);
-    let held = state.rollouts.get(desired.rollout).is_some_and(|r| matches!(r.state, rollout::State::Paused { .. }));
+    let held = match desired.by {
+        Assigner::Rollout(id) => state.rollouts.get(id).is_some_and(Rollout::withholds_offers),
+        Assigner::Rollback(_) | Assigner::Operator => false,
+    };
     if node.active_bundle == Some(desired.bundle) || failed || held {
         return None;
     }
