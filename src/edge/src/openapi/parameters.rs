@@ -20,9 +20,10 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         }
         Some(Operation::RolloutList) => {
             all.extend(page());
-            let known = ["running", "paused", "completed", "failed", "cancelled"];
+            let known = ["pending", "running", "paused", "completed", "failed", "cancelled"];
             all.push(word("state", "Only rollouts in this state", &known));
         }
+        Some(Operation::RolloutShow) => all.extend(page()),
         _ => {}
     }
     if route.operation.is_some() {
