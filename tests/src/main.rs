@@ -10,5 +10,6 @@ mod harness;
 mod permissions;
 mod readme;
 mod replicas;
+mod rollback;
 mod rollout;
 mod tidy;

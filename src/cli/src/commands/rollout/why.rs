@@ -41,7 +41,8 @@ fn render(body: &Value, now: Timestamp) -> Result<String, CliError> {
 
 /// The numbers are positions of facts in the journal.
 pub(crate) fn evidence_table(nodes: Vec<EvidenceBody>, now: Timestamp) -> String {
-    let mut table = Table::new(["NODE", "STATUS", "SAYS", "ASSIGNED", "ONLINE/OFFLINE", "SWITCHED", "FAILED", "LAST BEAT"]);
+    let mut table =
+        Table::new(["NODE", "STATUS", "SAYS", "ASSIGNED", "ONLINE/OFFLINE", "SWITCHED", "FAILED", "LAST BEAT"]);
     let at = |position: Option<u64>| position.map_or_else(String::new, |position| position.to_string());
     for node in nodes {
         table.row([
