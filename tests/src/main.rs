@@ -13,6 +13,7 @@ mod permissions;
 mod readme;
 mod registration;
 mod replicas;
+mod rollback;
 mod rollout;
 mod tidy;
 mod waiting;

@@ -82,4 +82,10 @@ pub(crate) async fn run(
 #[cfg(test)]
 pub(crate) use bundle::tests::bundle as bundle_body;
 #[cfg(test)]
+pub(crate) use node::tests::node as node_body;
+#[cfg(test)]
+pub(crate) use node::why::tests::why as node_why;
+#[cfg(test)]
+pub(crate) use rollout::rollout_why;
+#[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Bundles on the wire.
 
 use crate::fields::{FieldErrors, Fields};
-use domain::BundleVersion;
 use domain::bundle::{Bundle, Problem, State};
+use domain::{BundleVersion, NodeId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 /// The most bytes that `config_source` may have; the compiler's own limit is the installation's setting.
 const SOURCE_CHARS_MAX: usize = 1024 * 1024;
 const REASON_CHARS_MAX: usize = 500;
+const NODE_IDS_MAX: usize = 10_000;
 
 /// `POST /api/v1/projects/{slug}/bundles`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +45,42 @@ impl RevokeBundle {
         fields.refuse_rest("known is reason");
         fields.finish(Some(RevokeBundle { reason }))
     }
+}
+
+/// `POST /api/v1/projects/{slug}/bundles/{id}/assign`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssignBundle {
+    /// 1 to 10,000 nodes of the project; sorted and without repeats.
+    pub node_ids: Vec<NodeId>,
+}
+
+impl AssignBundle {
+    pub fn parse(body: Value) -> Result<AssignBundle, FieldErrors> {
+        let mut fields = Fields::new(body);
+        let ids = fields.required("node_ids").and_then(|value| {
+            let ids = serde_json::from_value::<Vec<String>>(value).ok();
+            let ids = ids.and_then(|ids| ids.iter().map(|id| id.parse().ok()).collect::<Option<Vec<NodeId>>>());
+            let ids = ids.filter(|ids| (1..=NODE_IDS_MAX).contains(&ids.len()));
+            if ids.is_none() {
+                fields.error("node_ids", format!("must be a list of 1 to {NODE_IDS_MAX} UUIDs of nodes"));
+            }
+            ids
+        });
+        fields.refuse_rest("known is node_ids");
+        let node_ids = ids.map(|mut ids| {
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        });
+        fields.finish(node_ids.map(|node_ids| AssignBundle { node_ids }))
+    }
+}
+
+/// The answer to a direct assignment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundleAssigned {
+    /// How many nodes were assigned the bundle.
+    pub assigned: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

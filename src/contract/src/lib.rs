@@ -14,9 +14,13 @@ mod rollout;
 mod route;
 mod status;
 mod waiting;
+mod why;
 
 pub use api_key::{ApiKeyBody, ApiKeyCreated, CreateApiKey};
-pub use bundle::{BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody, RevokeBundle};
+pub use bundle::{
+    AssignBundle, BundleAssigned, BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody,
+    RevokeBundle,
+};
 pub use code::{ApiError, ErrorBody, ErrorCode, ErrorMessage};
 pub use fields::{FieldErrors, Fields, parse_json};
 pub use ingest::{
@@ -31,7 +35,10 @@ pub use node::{
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;
 pub use project::{CreateProject, ProjectBody, UpdateProject};
-pub use rollout::{CreateRollout, ProgressBody, RolloutBody, RolloutDetail, StepBody};
+pub use rollout::{
+    CreateRollout, ProgressBody, RollbackBody, RollbackNodes, RolloutBody, RolloutDetail, RolloutNodeBody, StepBody,
+};
 pub use route::{Access, Limiter, Method, ROUTES, Route};
 pub use status::{DurabilityBody, Readiness};
 pub use waiting::{WAIT_S_MAX, wait_s};
+pub use why::{EvidenceBody, NodeWhy, RolloutWhy};

@@ -1,7 +1,11 @@
 //! Rollouts on the wire.
 
+mod nodes;
+
+pub use nodes::{RollbackBody, RollbackNodes, RolloutNodeBody};
+
 use crate::fields::{FieldErrors, Fields};
-use domain::rollout::{HealthGates, Rollout, Selector, Step, Strategy};
+use domain::rollout::{HealthGates, LateJoiners, RollbackProgress, Rollout, Selector, Step, Strategy};
 use domain::{BundleId, Labels, NodeId};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -16,7 +20,7 @@ const BATCH_MAX: u64 = 10_000;
 const SELECTOR_ADVICE: &str =
     "must be {type: all}, {type: labels, labels: {...}}, or {type: node_ids, node_ids: [...]}";
 const KNOWN: &str = "known are bundle_id, strategy, target_selector, batch_size, batch_percentage, max_unavailable, \
-    progress_deadline_seconds, health_gates";
+    progress_deadline_seconds, health_gates, late_joiners, start";
 
 /// `POST /api/v1/projects/{slug}/rollouts`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +40,10 @@ pub struct CreateRollout {
     pub progress_deadline_seconds: u32,
     /// Default `{"heartbeat_healthy": true}`.
     pub health_gates: HealthGates,
+    /// `join` (default): nodes that join or return are taken along, deferred ones also after the end; `ignore`: not.
+    pub late_joiners: LateJoiners,
+    /// Default true; false leaves it `pending` until it is started.
+    pub start: bool,
 }
 
 impl CreateRollout {
@@ -61,6 +69,11 @@ impl CreateRollout {
         let max_unavailable = fields.integer("max_unavailable", 0, BATCH_MAX).unwrap_or(0) as u32;
         let deadline = fields.integer("progress_deadline_seconds", 1, DEADLINE_S_MAX);
         let health_gates = health_gates(&mut fields);
+        let late_joiners = match fields.one_of("late_joiners", &["join", "ignore"]).as_deref() {
+            Some("ignore") => LateJoiners::Ignore,
+            _ => LateJoiners::Join,
+        };
+        let start = fields.boolean("start").unwrap_or(true);
         fields.refuse_rest(KNOWN);
         let value = bundle_id.zip(target_selector).map(|(bundle_id, target_selector)| CreateRollout {
             bundle_id,
@@ -71,6 +84,8 @@ impl CreateRollout {
             max_unavailable,
             progress_deadline_seconds: deadline.map_or(DEADLINE_S_DEFAULT, |s| s as u32),
             health_gates,
+            late_joiners,
+            start,
         });
         fields.finish(value)
     }
@@ -135,12 +150,16 @@ pub struct RolloutBody {
     pub max_unavailable: u32,
     pub progress_deadline_seconds: u32,
     pub health_gates: HealthGates,
-    /// `running`, `paused`, `completed`, `failed` or `cancelled`.
+    #[serde(default)]
+    pub late_joiners: LateJoiners,
+    /// `pending`, `running`, `paused`, `completed`, `failed` or `cancelled`.
     pub state: String,
     /// Why it is paused, failed or cancelled: `{reason, step_index, node_ids, message}`.
     pub error: Option<Value>,
-    #[schemars(with = "String")]
-    pub started_at: Timestamp,
+    /// Once it is rolled back.
+    pub rollback: Option<RollbackBody>,
+    #[schemars(with = "Option<String>")]
+    pub started_at: Option<Timestamp>,
     #[schemars(with = "Option<String>")]
     pub completed_at: Option<Timestamp>,
     #[schemars(with = "String")]
@@ -149,8 +168,9 @@ pub struct RolloutBody {
     pub updated_at: Timestamp,
 }
 
-impl From<&Rollout> for RolloutBody {
-    fn from(rollout: &Rollout) -> RolloutBody {
+impl RolloutBody {
+    /// `rollback`: where the nodes of its rollback stand.
+    pub fn of(rollout: &Rollout, rollback: Option<RollbackProgress>) -> RolloutBody {
         let spec = rollout.spec.clone();
         RolloutBody {
             id: rollout.id.to_string(),
@@ -163,9 +183,11 @@ impl From<&Rollout> for RolloutBody {
             max_unavailable: spec.max_unavailable,
             progress_deadline_seconds: spec.progress_deadline_s,
             health_gates: spec.health_gates,
+            late_joiners: spec.late_joiners,
             state: rollout.state.as_str().to_owned(),
             error: rollout.state.cause().and_then(|cause| serde_json::to_value(cause).ok()),
-            started_at: rollout.created_at,
+            rollback: rollout.rollback.as_ref().zip(rollback).map(RollbackBody::from),
+            started_at: rollout.started_at,
             completed_at: rollout.completed_at,
             inserted_at: rollout.created_at,
             updated_at: rollout.updated_at,
@@ -224,6 +246,14 @@ pub struct RolloutDetail {
     /// When it changes its mind without any fact.
     #[schemars(with = "Option<String>")]
     pub next_deadline: Option<Timestamp>,
+    /// One page (`limit`, `after`) of the nodes that it is for: by name, deleted ones last.
+    #[serde(default)]
+    pub nodes: Vec<RolloutNodeBody>,
+    #[serde(default)]
+    pub nodes_total: u64,
+    /// What the next page's `after` says.
+    #[serde(default)]
+    pub nodes_next: Option<String>,
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl Control {
         tasks.spawn(reactors::liveness::follow_facts(self.clone()));
         tasks.spawn(reactors::liveness::mark_offline(self.clone()));
         tasks.spawn(reactors::rollout::run(self.clone()));
+        tasks.spawn(reactors::late::run(self.clone()));
         tasks.spawn(reactors::compile::run(self.clone()));
         tasks.spawn(reactors::orphans::run(self.clone()));
         tasks.spawn(reactors::waiting::run(self.clone()));

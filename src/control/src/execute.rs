@@ -72,6 +72,12 @@ impl Fact {
     pub fn first(aggregate: Aggregate, expected: Position, event: Event) -> Fact {
         Fact { guard: Guard { filter: aggregate.siblings_filter(event.name()), expected }, aggregate, event }
     }
+
+    /// A fact that was decided on what all aggregates of its kind in the project look like; the newest fact of any of them
+    /// stands at `expected`.
+    pub fn among(aggregate: Aggregate, expected: Position, event: Event) -> Fact {
+        Fact { guard: Guard { filter: aggregate.kind_filter(), expected }, aggregate, event }
+    }
 }
 
 /// A decision: what to store, if anything, and what the caller wants to know of it.

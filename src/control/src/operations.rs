@@ -2,12 +2,14 @@
 //! an `Idempotency-Key`, positions; one file per noun has the rest.
 
 mod api_key;
+mod assign;
 mod bundle;
 mod node;
 mod project;
 mod rollout;
 mod stream;
 mod token;
+mod why;
 
 use crate::caller::Caller;
 use crate::control::Control;
@@ -83,6 +85,7 @@ impl Control {
             Operation::NodeList => call.list_nodes(),
             Operation::NodeStats => call.count_nodes(),
             Operation::NodeShow => call.show_node(),
+            Operation::NodeWhy => call.explain_node(),
             Operation::NodeDelete => call.delete_node().await,
             Operation::NodeApprove => call.approve_node().await,
             Operation::NodeRotateKey => call.rotate_node_key().await,
@@ -96,6 +99,7 @@ impl Control {
             Operation::BundleDownload => call.download_bundle(),
             Operation::BundleVerify => call.verify_bundle().await,
             Operation::BundleRevoke => call.revoke_bundle().await,
+            Operation::BundleAssign => call.assign_bundle().await,
             Operation::BundleDelete => call.delete_bundle().await,
             Operation::RolloutCreate => call.create_rollout().await,
             Operation::RolloutList => call.list_rollouts(),
@@ -103,6 +107,9 @@ impl Control {
             Operation::RolloutPause => call.change_rollout(domain::rollout::Command::Pause).await,
             Operation::RolloutResume => call.change_rollout(domain::rollout::Command::Resume).await,
             Operation::RolloutCancel => call.change_rollout(domain::rollout::Command::Cancel).await,
+            Operation::RolloutStart => call.start_rollout().await,
+            Operation::RolloutRollback => call.roll_back().await,
+            Operation::RolloutWhy => call.explain_rollout(),
             Operation::ApiKeyCreate => call.create_api_key().await,
             Operation::ApiKeyList => call.list_api_keys(),
             Operation::ApiKeyShow => call.show_api_key(),

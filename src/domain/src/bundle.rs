@@ -1,7 +1,7 @@
 //! A bundle: one immutable version of a project's configuration. Source and archive are blobs; the facts name their digests.
 
 use crate::event::events;
-use crate::{BundleId, BundleVersion, Digest, Position, Slug};
+use crate::{BundleId, BundleVersion, Digest, NodeId, Position, Slug};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ events! {
     Failed(Failed) = "failed" v 1,
     /// Nobody may deploy it any more; nodes that run it keep running it.
     Revoked(Revoked) = "revoked" v 1,
+    /// An operator assigned it to the listed nodes, without a rollout. Its position is the counter of their assignments.
+    Assigned(Assigned) = "assigned" v 1,
     /// Removed; only what was never deployed can be.
     Deleted(Deleted) = "deleted" v 1,
 }
@@ -80,6 +82,14 @@ pub struct Revoked {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Assigned {
+    /// SHA-256 of the archive that the nodes are to run.
+    pub digest: Digest,
+    /// Sorted and without repeats.
+    pub node_ids: Vec<NodeId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deleted {}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +133,11 @@ pub enum Command {
     Revoke {
         reason: Option<String>,
     },
-    /// `deployed`: some rollout names it or some node runs it.
+    /// To nodes that exist and that no rollout is about to change.
+    Assign {
+        node_ids: Vec<NodeId>,
+    },
+    /// `deployed`: some rollout or direct assignment names it or some node runs it.
     Delete {
         deployed: bool,
     },
@@ -135,6 +149,10 @@ pub enum Rejection {
     VersionTaken,
     #[error("Only compiled bundles can be revoked")]
     NotCompiled,
+    #[error("Bundle must be compiled before it is assigned")]
+    NotAssignable,
+    #[error("Bundle has been revoked")]
+    Revoked,
     #[error("Bundle was deployed and cannot be deleted; revoke it instead")]
     Deployed,
     #[error("Bundle is still compiling; delete it when that has ended")]
@@ -158,6 +176,13 @@ pub fn decide(bundle: &Bundle, command: Command) -> Result<Option<Event>, Reject
         (Command::Revoke { reason }, State::Compiled(_)) => Ok(Some(Event::Revoked(Revoked { reason }))),
         (Command::Revoke { .. }, State::Revoked(_)) => Ok(None),
         (Command::Revoke { .. }, _) => Err(Rejection::NotCompiled),
+        (Command::Assign { mut node_ids }, State::Compiled(compiled)) => {
+            node_ids.sort_unstable();
+            node_ids.dedup();
+            Ok(Some(Event::Assigned(Assigned { digest: compiled.digest.clone(), node_ids })))
+        }
+        (Command::Assign { .. }, State::Revoked(_)) => Err(Rejection::Revoked),
+        (Command::Assign { .. }, _) => Err(Rejection::NotAssignable),
         (Command::Delete { deployed: true }, _) => Err(Rejection::Deployed),
         (Command::Delete { .. }, State::Compiling) => Err(Rejection::StillCompiling),
         (Command::Delete { .. }, _) => Ok(Some(Event::Deleted(Deleted {}))),
@@ -190,7 +215,7 @@ impl Bundle {
         self.position = position;
         self.updated_at = time;
         match event {
-            Event::Created(_) | Event::Deleted(_) => {}
+            Event::Created(_) | Event::Assigned(_) | Event::Deleted(_) => {}
             Event::Compiled(compiled) => self.state = State::Compiled(compiled.clone()),
             Event::Failed(failed) => self.state = State::Failed(failed.clone()),
             Event::Revoked(_) => {

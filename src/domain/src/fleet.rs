@@ -6,14 +6,43 @@ use crate::{BundleId, NodeId, Position, RolloutId, Slug};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// Whose wish an assignment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Assigner {
+    Rollout(RolloutId),
+    /// The rollout's nodes go back to what they ran before.
+    Rollback(RolloutId),
+    /// An operator assigned it directly.
+    Operator,
+}
+
+impl Assigner {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Assigner::Rollout(_) => "rollout",
+            Assigner::Rollback(_) => "rollback",
+            Assigner::Operator => "operator",
+        }
+    }
+}
+
 /// What a node should run, as its newest assignment says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
     pub bundle: BundleId,
-    pub rollout: RolloutId,
+    pub by: Assigner,
+    /// What the node ran when `by` first assigned it something: where a rollback leads.
+    pub before: Option<BundleId>,
     /// Where the assigning fact stands: the assignment's counter.
     pub position: Position,
     pub assigned_at: Timestamp,
+}
+
+impl Desired {
+    /// The assignment that a step of this rollout made.
+    pub fn is_of(&self, rollout: RolloutId) -> bool {
+        self.by == Assigner::Rollout(rollout)
+    }
 }
 
 /// The newest heartbeat of a node that this replica has seen.

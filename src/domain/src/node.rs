@@ -126,6 +126,7 @@ impl Status {
 pub struct Failure {
     pub bundle: BundleId,
     pub reason: String,
+    pub at: Timestamp,
     /// Where the fact stands: a failure counts only against assignments before it.
     pub position: Position,
     /// The node was assigned something since, so that the same failure once more is news.
@@ -159,11 +160,15 @@ pub struct Node {
     /// Where the fact stands that last changed `status`.
     pub status_position: Position,
     pub active_bundle: Option<BundleId>,
+    /// When and where the fact stands that last changed `active_bundle`.
+    pub active_since: Option<(Timestamp, Position)>,
     pub staged_bundle: Option<BundleId>,
     pub failure: Option<Failure>,
     /// The last-seen time that the newest `offline` fact carries; newer ones are in the presence view.
     pub last_seen_at: Option<Timestamp>,
     pub registered_at: Timestamp,
+    /// Where the registration stands.
+    pub registered: Position,
     pub position: Position,
 }
 
@@ -278,10 +283,12 @@ impl Node {
             status_since: time,
             status_position: position,
             active_bundle: None,
+            active_since: None,
             staged_bundle: None,
             failure: None,
             last_seen_at: None,
             registered_at: time,
+            registered: position,
             position,
         }
     }
@@ -299,13 +306,13 @@ impl Node {
                 }
             }
             Event::Online(report) => {
-                self.apply(report);
+                self.apply(report, time, position);
                 self.become_status(Status::Online, time, position);
             }
-            Event::BundleSwitched(report) | Event::Changed(report) => self.apply(report),
+            Event::BundleSwitched(report) | Event::Changed(report) => self.apply(report, time, position),
             Event::ActivationFailed(failed) => {
                 let (bundle, reason) = (failed.bundle_id, failed.reason.clone());
-                self.failure = Some(Failure { bundle, reason, position, superseded: false });
+                self.failure = Some(Failure { bundle, reason, at: time, position, superseded: false });
                 self.become_status(Status::Online, time, position);
             }
             Event::Offline(offline) => {
@@ -315,7 +322,7 @@ impl Node {
         }
     }
 
-    /// A rollout assigned a bundle to the node, perhaps the one that failed: what it reports from now on is about that.
+    /// A bundle was assigned to the node, perhaps the one that failed: what it reports from now on is about that.
     pub fn assigned(&mut self) {
         if let Some(failure) = &mut self.failure {
             failure.superseded = true;
@@ -328,13 +335,15 @@ impl Node {
         }
     }
 
-    fn apply(&mut self, report: &Report) {
+    fn apply(&mut self, report: &Report, time: Timestamp, position: Position) {
         fn set<T: Clone>(slot: &mut Option<T>, value: &Option<T>) {
             if value.is_some() {
                 slot.clone_from(value);
             }
         }
-        set(&mut self.active_bundle, &report.active_bundle_id);
+        if report.active_bundle_id.is_some() {
+            (self.active_bundle, self.active_since) = (report.active_bundle_id, Some((time, position)));
+        }
         set(&mut self.staged_bundle, &report.staged_bundle_id);
         set(&mut self.version, &report.version);
         set(&mut self.ip, &report.ip);

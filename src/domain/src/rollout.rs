@@ -6,12 +6,22 @@
 
 mod decide;
 mod engine;
+mod explain;
+mod late;
+mod nodes;
 mod progress;
+mod rollback;
 mod selector;
 
 pub use decide::{Command, Rejection, decide};
 pub use engine::{Blocker, Limits, Verdict, evaluate};
+pub use explain::{EVIDENCE_NODES_MAX, Evidence, Explanation, NodeExplanation, explain, explain_node};
+pub use late::{LateAssigned, LateJoiners, awaits, late_joiner};
+pub use nodes::{Member, NodeReport, NodeState, members, report};
 pub use progress::{NodeProgress, Progress, deferred, node_progress, progress};
+pub use rollback::{
+    Left, LeftReason, Restore, Rollback, RollbackEnded, RollbackProgress, RollbackStarted, plan, rollback_progress,
+};
 pub use selector::Selector;
 
 use crate::event::events;
@@ -26,8 +36,10 @@ pub const STEP_NODES_MAX: usize = 10_000;
 pub const CAUSE_NODES_MAX: usize = 20;
 
 events! {
-    /// Accepted and running.
+    /// Accepted, and running unless it is held.
     Created(Spec) = "created" v 1,
+    /// A held rollout begins to run.
+    Started(Started) = "started" v 1,
     /// Assigns the bundle to the listed nodes. Its position is the counter of their assignments. With a known index it repeats
     /// the assignment for nodes of that step.
     StepStarted(StepStarted) = "step_started" v 1,
@@ -43,6 +55,14 @@ events! {
     Failed(Failed) = "failed" v 1,
     /// Ended by an operator, or because it was paused for too long; assignments that were not taken yet are withdrawn.
     Cancelled(Cancelled) = "cancelled" v 1,
+    /// Ended, if it has not yet, by an operator who wants back what ran before: assigns each listed node the bundle that it ran
+    /// before the rollout. Its position is the counter of their assignments. Further ones list further nodes.
+    RollbackStarted(RollbackStarted) = "rollback_started" v 1,
+    /// The nodes have reported what they ran before, or time was up; assignments that were not taken yet are withdrawn.
+    RollbackEnded(RollbackEnded) = "rollback_ended" v 1,
+    /// Assigns the bundle of a completed rollout to nodes that it is for, which were offline and have returned. Its position is
+    /// the counter of their assignments.
+    LateAssigned(LateAssigned) = "late_assigned" v 1,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -78,7 +98,15 @@ pub struct Spec {
     pub health_gates: HealthGates,
     /// How many nodes the selector matched at creation.
     pub target_count: u32,
+    /// Waits for `started`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    #[serde(default, skip_serializing_if = "LateJoiners::is_join")]
+    pub late_joiners: LateJoiners,
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Started {}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StepStarted {
@@ -129,6 +157,12 @@ pub struct Cause {
     pub message: Option<String>,
 }
 
+impl Cause {
+    fn requested() -> Cause {
+        Cause { reason: Reason::Requested, step_index: None, node_ids: Vec::new(), message: None }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Paused {
     pub cause: Cause,
@@ -157,18 +191,24 @@ pub struct Cancelled {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
+    /// Created and not started: holds no node.
+    Pending,
     Running,
-    Paused { cause: Cause, since: Timestamp },
+    Paused {
+        cause: Cause,
+        since: Timestamp,
+    },
     Completed,
     Failed(Cause),
     Cancelled(Cause),
 }
 
 impl State {
-    pub const NAMES: [&'static str; 5] = ["running", "paused", "completed", "failed", "cancelled"];
+    pub const NAMES: [&'static str; 6] = ["pending", "running", "paused", "completed", "failed", "cancelled"];
 
     pub fn as_str(&self) -> &'static str {
         match self {
+            State::Pending => "pending",
             State::Running => "running",
             State::Paused { .. } => "paused",
             State::Completed => "completed",
@@ -183,7 +223,7 @@ impl State {
 
     pub fn cause(&self) -> Option<&Cause> {
         match self {
-            State::Running | State::Completed => None,
+            State::Pending | State::Running | State::Completed => None,
             State::Paused { cause, .. } | State::Failed(cause) | State::Cancelled(cause) => Some(cause),
         }
     }
@@ -210,8 +250,18 @@ pub struct Rollout {
     pub state: State,
     pub steps: Vec<Step>,
     pub created_at: Timestamp,
+    /// Where it was created.
+    pub created: Position,
+    pub started_at: Option<Timestamp>,
     pub updated_at: Timestamp,
     pub completed_at: Option<Timestamp>,
+    /// Where it ended.
+    pub ended: Option<Position>,
+    pub rollback: Option<Rollback>,
+    /// How many nodes were left out at its completion.
+    pub deferred: u32,
+    /// Nodes that got the bundle after the rollout had completed.
+    pub late: Vec<NodeId>,
     /// Where it was last resumed: failures and losses before that are the operator's knowledge.
     pub resumed: Option<Position>,
     /// From when the rollout as a whole waits for a first node.
@@ -231,11 +281,17 @@ impl Rollout {
             org,
             project,
             spec: spec.clone(),
-            state: State::Running,
+            state: if spec.held { State::Pending } else { State::Running },
             steps: Vec::new(),
             created_at: time,
+            created: position,
+            started_at: (!spec.held).then_some(time),
             updated_at: time,
             completed_at: None,
+            ended: None,
+            rollback: None,
+            deferred: 0,
+            late: Vec::new(),
             resumed: None,
             waiting_from: time,
             position,
@@ -247,6 +303,10 @@ impl Rollout {
         self.updated_at = time;
         match event {
             Event::Created(_) => {}
+            Event::Started(_) if self.state == State::Pending => {
+                (self.state, self.started_at, self.waiting_from) = (State::Running, Some(time), time);
+            }
+            Event::Started(_) => {}
             Event::StepStarted(started) => self.start_step(started, time),
             Event::StepCompleted(completed) => {
                 if let Some(step) = self.steps.iter_mut().find(|step| step.index == completed.step_index) {
@@ -264,9 +324,24 @@ impl Rollout {
                     step.deadline_from = time;
                 }
             }
-            Event::Completed(_) => self.end(State::Completed, time),
+            Event::Completed(completed) => {
+                self.deferred = completed.deferred;
+                self.end(State::Completed, time);
+            }
             Event::Failed(failed) => self.end(State::Failed(failed.cause.clone()), time),
             Event::Cancelled(cancelled) => self.end(State::Cancelled(cancelled.cause.clone()), time),
+            Event::RollbackStarted(started) => {
+                if !self.state.is_terminal() {
+                    self.end(State::Cancelled(Cause::requested()), time);
+                }
+                self.rollback.get_or_insert_with(|| Rollback::started(time)).add(started);
+            }
+            Event::RollbackEnded(ended) => {
+                if let Some(rollback) = &mut self.rollback {
+                    rollback.ended = Some((ended.clone(), time));
+                }
+            }
+            Event::LateAssigned(assigned) => self.late.extend(&assigned.node_ids),
         }
     }
 
@@ -288,5 +363,21 @@ impl Rollout {
     fn end(&mut self, state: State, time: Timestamp) {
         self.state = state;
         self.completed_at = Some(time);
+        self.ended = Some(self.position);
+    }
+
+    /// Not at its end, or its rollback is not: the engine has to look at it.
+    pub fn is_live(&self) -> bool {
+        !self.state.is_terminal() || self.rollback.as_ref().is_some_and(|rollback| rollback.ended.is_none())
+    }
+
+    /// No other rollout and no direct assignment may touch the nodes that it is for.
+    pub fn holds_nodes(&self) -> bool {
+        matches!(self.state, State::Running | State::Paused { .. })
+    }
+
+    /// A node that asks gets none of what its steps assigned.
+    pub fn withholds_offers(&self) -> bool {
+        matches!(self.state, State::Paused { .. }) || self.rollback.is_some()
     }
 }

@@ -150,6 +150,13 @@ impl Aggregate {
         }
     }
 
+    /// The filter over all facts of this kind in the same project, or of the org: guards what a decision about several aggregates
+    /// of the kind looked at.
+    pub fn kind_filter(&self) -> String {
+        let project = self.project().map_or(NONE, Slug::as_str);
+        format!("{ROOT}.{}.{project}.{}.>", self.org(), self.kind().token())
+    }
+
     /// Reads a stored subject back into its aggregate and event name.
     pub fn parse(subject: &str) -> Result<(Aggregate, &str), SubjectError> {
         let wrong = || SubjectError(subject.to_owned());

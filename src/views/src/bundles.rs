@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 pub struct Bundles {
     by_id: HashMap<BundleId, Bundle>,
     by_project: HashMap<Slug, ProjectBundles>,
-    /// Named by some rollout: never deleted.
+    /// Named by some rollout or direct assignment: never deleted.
     deployed: HashSet<BundleId>,
     compiling: BTreeSet<BundleId>,
 }
@@ -92,6 +92,12 @@ impl Bundles {
                 self.set_created_position(project.clone(), position);
             }
             Event::Deleted(_) => self.remove(project, id),
+            Event::Assigned(_) => {
+                self.deployed.insert(id);
+                if let Some(bundle) = self.by_id.get_mut(&id) {
+                    bundle.evolve(event, time, position);
+                }
+            }
             Event::Compiled(_) | Event::Failed(_) | Event::Revoked(_) => {
                 self.compiling.remove(&id);
                 if let Some(bundle) = self.by_id.get_mut(&id) {

@@ -1,12 +1,13 @@
 //! Nodes with what they should run, indexed by project and name.
 
-use domain::fleet::Desired;
+use domain::bundle;
+use domain::fleet::{Assigner, Desired};
 use domain::node::{Event, Node, Status};
-use domain::rollout;
-use domain::{Labels, NodeId, NodeName, Position, RolloutId, Slug};
+use domain::rollout::{self, Rollout};
+use domain::{BundleId, Labels, NodeId, NodeName, Position, RolloutId, Slug};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct NodeRow {
     pub node: Node,
     /// The newest assignment that stands.
     pub desired: Option<Desired>,
-    /// The one before, of another rollout, if that was not withdrawn: what a withdrawn assignment falls back to.
+    /// The one before, of somebody else, if that was not withdrawn: what a withdrawn assignment falls back to.
     pub previous: Option<Desired>,
 }
 
@@ -22,8 +23,6 @@ pub struct NodeRow {
 pub struct Nodes {
     by_id: HashMap<NodeId, NodeRow>,
     by_project: HashMap<Slug, ProjectNodes>,
-    /// Nodes that each live rollout has assigned.
-    assigned: HashMap<RolloutId, BTreeSet<NodeId>>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -151,38 +150,69 @@ impl Nodes {
         }
     }
 
-    /// A rollout's steps assign; its failure or cancellation withdraws what was not taken yet.
+    /// A direct assignment.
+    pub(crate) fn apply_bundle(&mut self, id: BundleId, event: &bundle::Event, time: Timestamp, position: Position) {
+        if let bundle::Event::Assigned(assigned) = event {
+            let (by, before) = (Assigner::Operator, None);
+            let desired = Desired { bundle: id, by, before, position, assigned_at: time };
+            self.assign(&assigned.node_ids, &desired);
+        }
+    }
+
+    /// A rollout's steps assign; its end without success withdraws what was not taken yet, unless it is rolled back: then the
+    /// end of the rollback does. `before` is the rollout as it was until this fact.
     pub(crate) fn apply_rollout(
         &mut self,
-        rollout: RolloutId,
+        (id, before): (RolloutId, Option<&Rollout>),
         event: &rollout::Event,
         time: Timestamp,
         position: Position,
     ) {
+        let desired = |bundle| {
+            let by = Assigner::Rollout(id);
+            Desired { bundle, by, before: None, position, assigned_at: time }
+        };
         match event {
-            rollout::Event::StepStarted(step) => {
-                let desired = Desired { bundle: step.bundle_id, rollout, position, assigned_at: time };
-                for id in &step.node_ids {
-                    if let Some(row) = self.by_id.get_mut(id) {
-                        row.assign(desired.clone());
-                    }
-                }
-                self.assigned.entry(rollout).or_default().extend(&step.node_ids);
-            }
+            rollout::Event::StepStarted(step) => self.assign(&step.node_ids, &desired(step.bundle_id)),
+            rollout::Event::LateAssigned(late) => self.assign(&late.node_ids, &desired(late.bundle_id)),
             rollout::Event::Failed(_) | rollout::Event::Cancelled(_) => {
-                for id in self.assigned.remove(&rollout).unwrap_or_default() {
-                    if let Some(row) = self.by_id.get_mut(&id) {
-                        row.withdraw(rollout, time, position);
+                self.withdraw(before.filter(|rollout| !rollout.state.is_terminal()), time, position);
+            }
+            rollout::Event::RollbackStarted(started) => {
+                for restore in &started.restores {
+                    let by = Assigner::Rollback(id);
+                    let desired = Desired { by, ..desired(restore.bundle_id) };
+                    for node in &restore.node_ids {
+                        if let Some(row) = self.by_id.get_mut(node) {
+                            row.restore(id, &desired);
+                        }
                     }
                 }
             }
-            rollout::Event::Completed(_) => {
-                self.assigned.remove(&rollout);
-            }
-            rollout::Event::Created(_)
+            rollout::Event::RollbackEnded(_) => self.withdraw(before, time, position),
+            rollout::Event::Completed(_)
+            | rollout::Event::Created(_)
+            | rollout::Event::Started(_)
             | rollout::Event::StepCompleted(_)
             | rollout::Event::Paused(_)
             | rollout::Event::Resumed(_) => {}
+        }
+    }
+
+    fn assign(&mut self, nodes: &[NodeId], desired: &Desired) {
+        for id in nodes {
+            if let Some(row) = self.by_id.get_mut(id) {
+                row.assign(desired.clone());
+            }
+        }
+    }
+
+    fn withdraw(&mut self, rollout: Option<&Rollout>, time: Timestamp, position: Position) {
+        let Some(rollout) = rollout else { return };
+        for id in rollout.steps.iter().flat_map(|step| &step.node_ids) {
+            if let Some(row) = self.by_id.get_mut(id) {
+                row.withdraw(rollout.id, time, position);
+            }
         }
     }
 
@@ -191,28 +221,33 @@ impl Nodes {
         nodes.by_name.insert(row.node.name.clone(), row.node.id);
         self.by_id.insert(row.node.id, row);
     }
-
-    /// What a live rollout has assigned so far, when its facts are not seen again.
-    pub(crate) fn set_assigned(&mut self, rollout: RolloutId, nodes: BTreeSet<NodeId>) {
-        if !nodes.is_empty() {
-            self.assigned.insert(rollout, nodes);
-        }
-    }
 }
 
 impl NodeRow {
-    fn assign(&mut self, desired: Desired) {
-        if self.desired.as_ref().is_some_and(|old| old.rollout != desired.rollout) {
-            self.previous = self.desired.take();
+    fn assign(&mut self, mut desired: Desired) {
+        match self.desired.take() {
+            Some(old) if old.by == desired.by => desired.before = old.before,
+            old => {
+                desired.before = self.node.active_bundle;
+                self.previous = old.or(self.previous.take());
+            }
         }
         self.desired = Some(desired);
         self.node.assigned();
     }
 
+    /// Whoever assigned something since is not overruled. What stood before the rollout stays what others fall back to.
+    fn restore(&mut self, rollout: RolloutId, desired: &Desired) {
+        if self.desired.as_ref().is_some_and(|old| old.is_of(rollout)) {
+            self.desired = Some(desired.clone());
+            self.node.assigned();
+        }
+    }
+
     /// What the node already runs stays its assignment.
     fn withdraw(&mut self, rollout: RolloutId, time: Timestamp, position: Position) {
         let running = self.node.active_bundle;
-        let untaken = |desired: &Desired| desired.rollout == rollout && running != Some(desired.bundle);
+        let untaken = |desired: &Desired| desired.is_of(rollout) && running != Some(desired.bundle);
         self.previous = self.previous.take().filter(|previous| !untaken(previous));
         if self.desired.as_ref().is_some_and(untaken) {
             // The node may have accepted the counter of what is withdrawn, and takes only a higher one: what it falls back to

@@ -1,8 +1,9 @@
 //! Rollouts, indexed by project and age; the live ones apart, because the engine asks for them at every fact.
 
-use domain::rollout::{Event, Rollout};
+use domain::rollout::{self, Event, Rollout};
 use domain::{Position, RolloutId, Slug};
 use jiff::Timestamp;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug, Default, PartialEq)]
@@ -10,14 +11,16 @@ pub struct Rollouts {
     by_id: HashMap<RolloutId, Rollout>,
     by_project: HashMap<Slug, ProjectRollouts>,
     live: BTreeSet<RolloutId>,
+    /// Completed without some of their nodes, which may return.
+    awaiting: BTreeSet<RolloutId>,
 }
 
 #[derive(Debug, Default, PartialEq)]
 struct ProjectRollouts {
     /// By the position of the `created` fact.
     by_age: BTreeMap<Position, RolloutId>,
-    /// Where the newest creation stands: the guard that keeps two rollouts from taking the same nodes.
-    created: Position,
+    /// Where the newest fact of any of them stands: the guard that keeps two rollouts from taking the same nodes.
+    newest: Position,
 }
 
 impl Rollouts {
@@ -25,7 +28,7 @@ impl Rollouts {
         self.by_id.get(&id)
     }
 
-    /// Neither completed, failed nor cancelled.
+    /// What the engine has to look at: neither completed, failed nor cancelled, or still being rolled back.
     pub fn live(&self) -> impl Iterator<Item = &Rollout> {
         self.live.iter().filter_map(|id| self.get(*id))
     }
@@ -40,9 +43,17 @@ impl Rollouts {
         rollouts.filter_map(|(position, id)| Some((*position, self.get(*id)?)))
     }
 
-    /// What a creation in the project must expect.
-    pub fn created_position(&self, project: &Slug) -> Position {
-        self.by_project.get(project).map_or(Position::START, |rollouts| rollouts.created)
+    /// Completed ones of the project whose deferred nodes may return, the newest first.
+    pub fn awaiting<'a>(&'a self, project: &Slug) -> impl Iterator<Item = &'a Rollout> {
+        let awaiting = self.awaiting.iter().filter_map(|id| self.get(*id));
+        let mut awaiting: Vec<&Rollout> = awaiting.filter(|rollout| rollout.project == *project).collect();
+        awaiting.sort_unstable_by_key(|rollout| Reverse(rollout.created));
+        awaiting.into_iter()
+    }
+
+    /// What a creation or a start in the project must expect: that nothing has happened to any of its rollouts.
+    pub fn newest_position(&self, project: &Slug) -> Position {
+        self.by_project.get(project).map_or(Position::START, |rollouts| rollouts.newest)
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Position, &Rollout)> {
@@ -63,18 +74,26 @@ impl Rollouts {
         }
         if let Some(rollout) = self.by_id.get_mut(&id) {
             rollout.evolve(event, time, position);
-            if rollout.state.is_terminal() {
-                self.live.remove(&id);
+            match rollout.is_live() {
+                true => self.live.insert(id),
+                false => self.live.remove(&id),
+            };
+            if rollout::awaits(rollout) {
+                self.awaiting.insert(id);
             }
         }
+        self.by_project.entry(project.clone()).or_default().newest = position;
     }
 
     pub(crate) fn insert(&mut self, created: Position, rollout: Rollout) {
         let project = self.by_project.entry(rollout.project.clone()).or_default();
         project.by_age.insert(created, rollout.id);
-        project.created = project.created.max(created);
-        if !rollout.state.is_terminal() {
+        project.newest = project.newest.max(rollout.position);
+        if rollout.is_live() {
             self.live.insert(rollout.id);
+        }
+        if rollout::awaits(&rollout) {
+            self.awaiting.insert(rollout.id);
         }
         self.by_id.insert(rollout.id, rollout);
     }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 /// Name and schema version under which the snapshot is kept. A change of any row type needs a new number; the state is then
 /// rebuilt from the journal.
-pub(crate) const VIEW: &str = "fleet-v2";
+pub(crate) const VIEW: &str = "fleet-v3";
 const ZSTD_LEVEL: i32 = 1;
 /// The most bytes that a snapshot may unpack to.
 const UNPACKED_BYTES_MAX: usize = 8 * 1024 * 1024 * 1024;
@@ -99,10 +99,6 @@ impl State {
         rows.bundles_created.into_iter().for_each(|(slug, p)| state.bundles.set_created_position(slug, p));
         rows.deployed.into_iter().for_each(|id| state.bundles.set_deployed(id));
         for (position, rollout) in rows.rollouts {
-            if !rollout.state.is_terminal() {
-                let nodes = rollout.steps.iter().flat_map(|step| step.node_ids.iter().copied()).collect();
-                state.nodes.set_assigned(rollout.id, nodes);
-            }
             state.rollouts.insert(position, rollout);
         }
         rows.commands.into_iter().for_each(|(id, done)| state.commands.insert(id, done));

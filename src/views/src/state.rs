@@ -44,10 +44,12 @@ impl State {
             }
             (Aggregate::Bundle { org, project, id }, Event::Bundle(event)) => {
                 self.bundles.apply((org, project, *id), event, time, position);
+                self.nodes.apply_bundle(*id, event, time, position);
             }
             (Aggregate::Rollout { org, project, id }, Event::Rollout(event)) => {
+                // What an end takes back depends on what was there before it.
+                self.nodes.apply_rollout((*id, self.rollouts.get(*id)), event, time, position);
                 self.rollouts.apply((org, project, *id), event, time, position);
-                self.nodes.apply_rollout(*id, event, time, position);
                 self.bundles.apply_rollout(event);
             }
             // Decoding reads the event by the aggregate's kind, so that no other pair exists.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// What is shown once, or changes on its own while a rollout runs or a bundle compiles.
-const PASSING: [&str; 13] = [
+const PASSING: [&str; 14] = [
     "key",
     "node_key",
     "replayed",
@@ -22,6 +22,7 @@ const PASSING: [&str; 13] = [
     "size_bytes",
     "files",
     "compiled_at",
+    "rollback",
 ];
 
 /// A body of each command, and another one for the same route. In an order in which all of them succeed.
@@ -39,6 +40,9 @@ fn commands(stage: &Stage) -> Vec<(&'static str, Value, Value)> {
         ("/api/v1/projects/{slug}/rollouts/{id}/pause", json!({}), json!(null)),
         ("/api/v1/projects/{slug}/rollouts/{id}/resume", json!({}), json!(null)),
         ("/api/v1/projects/{slug}/rollouts/{id}/cancel", json!({}), json!(null)),
+        ("/api/v1/projects/{slug}/bundles/{id}/assign", stage.body("/assign"), json!({"node_ids": ["x"]})),
+        ("/api/v1/projects/{slug}/rollouts/{id}/start", json!({}), json!(null)),
+        ("/api/v1/projects/{slug}/rollouts/{id}/rollback", json!({}), json!(null)),
         (
             "/api/v1/projects/{slug}/rollouts",
             json!({"bundle_id": bundle, "batch_size": 1}),

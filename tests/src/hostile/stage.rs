@@ -34,6 +34,8 @@ pub struct Stage {
     spare_bundle: String,
     spare_key: String,
     spare_token: String,
+    /// Not started, and for the nodes of the other one.
+    spare_rollout: String,
     bundle: String,
     rollout: String,
     download: String,
@@ -94,12 +96,15 @@ impl Stage {
         let download = created(&dev, "GET", &format!("/api/v1/projects/demo/bundles/{bundle}/download"), None);
         let download =
             download["download_url"].as_str().unwrap().strip_prefix(dev.file.get("http_url")).unwrap().to_owned();
-        let rollout = json!({"bundle_id": bundle, "progress_deadline_seconds": 3600});
-        let rollout = created(&dev, "POST", "/api/v1/projects/demo/rollouts", Some(&rollout));
+        let mut rollout = json!({"bundle_id": bundle, "progress_deadline_seconds": 3600});
+        let running = created(&dev, "POST", "/api/v1/projects/demo/rollouts", Some(&rollout));
+        rollout["start"] = json!(false);
+        let held = created(&dev, "POST", "/api/v1/projects/demo/rollouts", Some(&rollout));
         let key = created(&dev, "POST", "/api/v1/api-keys", Some(&json!({"name": "spare", "scopes": ["nodes:read"]})));
         let token = created(&dev, "POST", "/api/v1/projects/demo/join-tokens", Some(&json!({"name": "spare"})));
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let (rollout, spare_key, spare_token) = (text(&rollout["id"]), text(&key["id"]), text(&token["id"]));
+        let (spare_key, spare_token) = (text(&key["id"]), text(&token["id"]));
+        let (rollout, spare_rollout) = (text(&running["id"]), text(&held["id"]));
         let mut stage = Stage {
             dev,
             http,
@@ -108,6 +113,7 @@ impl Stage {
             spare_bundle,
             spare_key,
             spare_token,
+            spare_rollout,
             bundle,
             rollout,
             download,
@@ -144,6 +150,7 @@ impl Stage {
         let id = match route.path {
             path if path.contains("/bundles/{id}") => bundle,
             path if path.contains("/join-tokens/") => &self.spare_token,
+            path if path.ends_with("/start") || path.ends_with("/rollback") => &self.spare_rollout,
             path if path.contains("/rollouts/") => &self.rollout,
             path if path.contains("/api-keys/") => key,
             path if path.starts_with("/api/v1/nodes/") => &self.node.id,
@@ -181,6 +188,7 @@ impl Stage {
             }
             "projects" => json!({"slug": "demo"}),
             "bundles" => json!({"version": "v1", "config_source": SAMPLE}),
+            "assign" => json!({"node_ids": [self.node.id]}),
             "rollouts" => json!({"bundle_id": self.bundle}),
             "join-tokens" => json!({"name": "made"}),
             "api-keys" => json!({"name": "made", "scopes": ["nodes:read"]}),

@@ -1,5 +1,6 @@
 //! `pilothouse bundle …`
 
+mod assign;
 mod create;
 
 use crate::answer::{read, read_list};
@@ -50,6 +51,9 @@ pub enum Verb {
         #[command(flatten)]
         mutation: Mutation,
     },
+    /// Assign a bundle to nodes without a rollout
+    #[command(after_help = "Example:\n  pilothouse bundle assign 1.0.0 --node proxy-us-east-1 --node proxy-us-east-2")]
+    Assign(assign::Assign),
     /// Delete a bundle that was never deployed
     #[command(after_help = "Example:\n  pilothouse bundle delete 1.0.0 --yes")]
     Delete {
@@ -80,6 +84,7 @@ pub enum Verb {
 pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, CliError> {
     match verb {
         Verb::Create(create) => return create::run(create, session).await,
+        Verb::Assign(assign) => return assign::run(assign, session).await,
         Verb::List { watching, paging } => {
             let (operation, request) = (Operation::BundleList, session.in_project()?);
             let list = List { operation, request, name: "bundles", paging, render: table };

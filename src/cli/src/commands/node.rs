@@ -1,6 +1,7 @@
 //! `pilothouse node …`
 
 mod show;
+pub(crate) mod why;
 
 use crate::answer::{read, read_list};
 use crate::arguments::{Confirm, Mutation, Watching, label_map, parse_label};
@@ -57,6 +58,13 @@ pub enum Verb {
         #[command(flatten)]
         mutation: Mutation,
     },
+    /// Tell why a node runs what it runs, with the facts that say so
+    #[command(after_help = "Example:\n  pilothouse node why proxy-us-east-1")]
+    Why {
+        /// Id or name
+        #[arg(add = live(Live::Nodes))]
+        node: String,
+    },
     /// Delete a node; its credentials end at once
     #[command(after_help = "Example:\n  pilothouse node delete proxy-us-east-1 --yes")]
     Delete {
@@ -99,6 +107,7 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
                 None => session.console.say("this is a repeat: the key was shown when it was made"),
             }
         }
+        Verb::Why { node } => return why::run(&node, session).await,
         Verb::Delete { node, confirm, mutation } => {
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };
             session.console.confirm(&format!("Delete node {node} and its credentials"), confirm.yes)?;

@@ -1,19 +1,26 @@
 //! `pilothouse rollout …`
 
 mod create;
+mod nodes;
 mod wait;
 mod watch;
+mod why;
+
+pub(crate) use create::node_id;
+pub(crate) use why::evidence_table;
+#[cfg(test)]
+pub(crate) use why::tests::{evidence, why as rollout_why};
 
 use crate::answer::{read, read_list};
-use crate::arguments::{Mutation, Watching};
+use crate::arguments::{Confirm, Mutation, Watching};
 use crate::complete::{Live, live};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::listing::{List, Paging};
 use crate::render::{Details, Table, moment, pairs, relative, relative_or_none};
 use crate::session::Session;
-use contract::{Operation, ProgressBody, Request, RolloutBody, RolloutDetail};
-use domain::rollout::{Selector, Strategy};
+use contract::{Operation, ProgressBody, Request, RollbackBody, RolloutBody, RolloutDetail};
+use domain::rollout::{LateJoiners, Selector, Strategy};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -21,7 +28,7 @@ use serde_json::{Value, json};
 pub enum Verb {
     /// Bring a bundle to nodes
     #[command(
-        after_help = "Example:\n  pilothouse rollout create --bundle 1.0.0 --label env=production --batch-size 2 --watch\n  pilothouse rollout create --bundle 1.0.0 --batch-percentage 25 --wait --wait-timeout 1800"
+        after_help = "Example:\n  pilothouse rollout create --bundle 1.0.0 --label env=production --batch-size 2 --watch\n  pilothouse rollout create --bundle 1.0.0 --batch-percentage 25 --wait --wait-timeout 1800\n  pilothouse rollout create --bundle 1.0.0 --no-start"
     )]
     Create(create::Create),
     /// List rollouts, newest first
@@ -34,7 +41,7 @@ pub enum Verb {
     },
     /// Show a rollout with its steps
     #[command(
-        after_help = "Example:\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1 --watch"
+        after_help = "Example:\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1 --watch\n  pilothouse rollout show 019b7d3c-0000-7000-8000-0000000000c1 --nodes"
     )]
     Show {
         /// Id of the rollout
@@ -43,6 +50,27 @@ pub enum Verb {
         /// Show it again whenever something changes, until it ends; exits as `rollout watch`
         #[arg(long, short)]
         watch: bool,
+        /// Show every node too: where it stands, why, and since when
+        #[arg(long, conflicts_with = "watch")]
+        nodes: bool,
+    },
+    /// Tell what a rollout waits for, node by node, with the facts that say so
+    #[command(after_help = "Example:\n  pilothouse rollout why 019b7d3c-0000-7000-8000-0000000000c1")]
+    Why {
+        /// Id of the rollout
+        #[arg(add = live(Live::Rollouts))]
+        id: String,
+    },
+    /// Start a pending rollout
+    #[command(after_help = "Example:\n  pilothouse rollout start 019b7d3c-0000-7000-8000-0000000000c1")]
+    Start(Change),
+    /// End a rollout and bring its nodes back to what they ran before
+    #[command(after_help = "Example:\n  pilothouse rollout rollback 019b7d3c-0000-7000-8000-0000000000c1 --yes")]
+    Rollback {
+        #[command(flatten)]
+        change: Change,
+        #[command(flatten)]
+        confirm: Confirm,
     },
     /// Follow a rollout to its end: 0 when it completes, 1 when it fails or is cancelled
     #[command(after_help = "Example:\n  pilothouse rollout watch 019b7d3c-0000-7000-8000-0000000000c1")]
@@ -79,8 +107,18 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
             let list = List { operation, request, name: "rollouts", paging, render: table };
             list.run(session, watching.watch).await
         }
-        Verb::Show { id, watch: true } => wait::show_until_it_ends(&id, session).await,
-        Verb::Show { id, watch: false } => {
+        Verb::Show { id, watch: true, .. } => wait::show_until_it_ends(&id, session).await,
+        Verb::Show { id, nodes: true, .. } => nodes::run(&id, session).await,
+        Verb::Why { id } => why::run(&id, session).await,
+        Verb::Start(change) => alter(Operation::RolloutStart, change, session).await,
+        Verb::Rollback { change, confirm } => {
+            let what = format!("End rollout {} and bring its nodes back to what they ran before", change.id);
+            // What cannot be sent is told before anybody is asked.
+            session.on(&change.id)?;
+            session.console.confirm(&what, confirm.yes)?;
+            alter(Operation::RolloutRollback, change, session).await
+        }
+        Verb::Show { id, .. } => {
             let body = session.ask(Operation::RolloutShow, session.on(&id)?).await?;
             session.show(&body, detail)?;
             Ok(Exit::Ok)
@@ -108,7 +146,7 @@ fn table(body: &Value, now: Timestamp) -> Result<String, CliError> {
             rollout.state,
             strategy(rollout.strategy).to_owned(),
             rollout.bundle_id,
-            relative(now, rollout.started_at),
+            relative_or_none(now, rollout.started_at),
             relative_or_none(now, rollout.completed_at),
         ]);
     }
@@ -123,7 +161,7 @@ fn summary(body: &Value, now: Timestamp) -> Result<String, CliError> {
 }
 
 fn detail(body: &Value, now: Timestamp) -> Result<String, CliError> {
-    let RolloutDetail { rollout, steps, progress, waiting_for, next_deadline } = read_detail(body)?;
+    let RolloutDetail { rollout, steps, progress, waiting_for, next_deadline, .. } = read_detail(body)?;
     let mut details = Details::default();
     describe(&mut details, &rollout, now);
     details
@@ -172,8 +210,15 @@ fn describe(details: &mut Details, rollout: &RolloutBody, now: Timestamp) {
         .add("max unavailable", rollout.max_unavailable)
         .add("step deadline", format!("{} s", rollout.progress_deadline_seconds))
         .add("health gate", if rollout.health_gates.heartbeat_healthy { "heartbeat healthy" } else { "none" })
-        .add("started", moment(now, rollout.started_at))
+        .add_some("late joiners", (rollout.late_joiners == LateJoiners::Ignore).then_some("ignored"))
+        .add_some("rollback", rollout.rollback.as_ref().map(rollback))
+        .add_some("started", rollout.started_at.map(|time| moment(now, time)))
         .add_some("ended", rollout.completed_at.map(|time| moment(now, time)));
+}
+
+fn rollback(rollback: &RollbackBody) -> String {
+    let contract::RollbackNodes { restored, pending, left } = rollback.nodes;
+    format!("{}: {restored} restored, {pending} pending, {left} left", rollback.state)
 }
 
 fn counts(progress: &ProgressBody) -> String {
@@ -308,6 +353,19 @@ pub(crate) mod tests {
             started:          2026-01-02T11:58:00Z (2m ago)
         "#]]
         .assert_eq(&unpainted(&summary(&detail_body("paused", [3, 4, 1, 0]), noon()).unwrap()));
+    }
+
+    #[test]
+    fn what_is_special_about_a_rollout_is_told() {
+        let mut body = detail_body("cancelled", [0, 1, 0, 0])["rollout"].clone();
+        body["late_joiners"] = "ignore".into();
+        body["rollback"] = json!({"state": "partial", "nodes": {"restored": 2, "pending": 0, "left": 1},
+            "left_node_ids": ["n1"], "started_at": "2026-01-02T11:58:00Z", "completed_at": "2026-01-02T11:59:00Z"});
+        let told = unpainted(&summary(&body, noon()).unwrap());
+        assert!(told.contains("late joiners:     ignored\n"), "{told}");
+        assert!(told.contains("rollback:         partial: 2 restored, 0 pending, 1 left\n"), "{told}");
+        body["started_at"] = Value::Null;
+        assert!(!unpainted(&summary(&body, noon()).unwrap()).contains("started:"));
     }
 
     #[test]

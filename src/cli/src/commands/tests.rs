@@ -68,9 +68,15 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::NodeDelete | Operation::BundleDelete => Value::Null,
         Operation::RolloutList => json!({"rollouts": [rollout["rollout"]], "total": 1, "next": null}),
         Operation::RolloutShow => rollout,
-        Operation::RolloutCreate | Operation::RolloutPause | Operation::RolloutResume | Operation::RolloutCancel => {
-            rollout["rollout"].clone()
-        }
+        Operation::NodeWhy => super::node_why(),
+        Operation::BundleAssign => json!({"assigned": 1}),
+        Operation::RolloutWhy => super::rollout_why(),
+        Operation::RolloutCreate
+        | Operation::RolloutStart
+        | Operation::RolloutPause
+        | Operation::RolloutResume
+        | Operation::RolloutCancel
+        | Operation::RolloutRollback => rollout["rollout"].clone(),
         Operation::ApiKeyCreate => key,
         Operation::ApiKeyList => json!({"api_keys": [key], "total": 1, "next": null}),
         Operation::ApiKeyShow | Operation::ApiKeyRevoke => json!({ "api_key": key }),
@@ -114,6 +120,10 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "pilothouse rollout create --bundle a --label a=b --node n",
         "pilothouse rollout create --bundle a --label ab",
         "pilothouse rollout create --bundle a --strategy blue_green",
+        "pilothouse rollout create --bundle a --no-start --wait",
+        "pilothouse rollout create --bundle a --late-joiners wait",
+        "pilothouse rollout show r --nodes --watch",
+        "pilothouse bundle assign 1.0.0",
         "pilothouse bundle create 1.0.0",
         "pilothouse node list --status sleeping",
         "pilothouse node list --limit 0",

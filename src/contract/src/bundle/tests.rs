@@ -43,3 +43,17 @@ fn a_revocation_may_say_why_and_may_have_no_body() {
     let long = RevokeBundle::parse(json!({"reason": "x".repeat(501)}));
     assert_eq!(long, Err(FieldErrors::one("reason", "should be at most 500 character(s)")));
 }
+
+#[test]
+fn an_assignment_names_its_nodes() {
+    let [a, b] = ["019c89f1-0500-7000-8000-000000000003", "019c89f1-0500-7000-8000-000000000004"];
+    let expected = AssignBundle { node_ids: vec![a.parse().unwrap(), b.parse().unwrap()] };
+    assert_eq!(AssignBundle::parse(json!({"node_ids": [b, a, b]})), Ok(expected));
+    let many = vec![a; NODE_IDS_MAX + 1];
+    for wrong in [json!([]), json!("x"), json!(["proxy-1"]), json!([1]), json!(many)] {
+        let message = "must be a list of 1 to 10000 UUIDs of nodes";
+        assert_eq!(AssignBundle::parse(json!({"node_ids": wrong})), Err(FieldErrors::one("node_ids", message)));
+    }
+    assert_eq!(AssignBundle::parse(json!({})), Err(FieldErrors::one("node_ids", "can't be blank")));
+    assert!(AssignBundle::parse(json!({"node_ids": [a], "nodes": []})).is_err());
+}

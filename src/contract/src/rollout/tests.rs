@@ -22,6 +22,8 @@ fn defaults() -> CreateRollout {
         max_unavailable: 0,
         progress_deadline_seconds: 600,
         health_gates: HealthGates { heartbeat_healthy: true },
+        late_joiners: LateJoiners::Join,
+        start: true,
     }
 }
 
@@ -34,7 +36,7 @@ fn a_bundle_is_all_that_must_be_said() {
 fn everything_can_be_said() {
     let everything = json!({"strategy": "all_at_once", "target_selector": {"type": "labels", "labels": {"env": "prod"}},
         "batch_percentage": 25, "max_unavailable": 2, "progress_deadline_seconds": 60,
-        "health_gates": {"heartbeat_healthy": false}});
+        "health_gates": {"heartbeat_healthy": false}, "late_joiners": "ignore", "start": false});
     let labels = Labels::try_from(BTreeMap::from([("env".to_owned(), "prod".to_owned())])).unwrap();
     let expected = CreateRollout {
         strategy: Strategy::AllAtOnce,
@@ -43,6 +45,8 @@ fn everything_can_be_said() {
         max_unavailable: 2,
         progress_deadline_seconds: 60,
         health_gates: HealthGates { heartbeat_healthy: false },
+        late_joiners: LateJoiners::Ignore,
+        start: false,
         ..defaults()
     };
     assert_eq!(parse(everything), Ok(expected));
@@ -86,6 +90,8 @@ fn every_refusal_names_its_field() {
             "progress_deadline_seconds",
             "must be less than or equal to 604800".to_owned(),
         ),
+        (json!({"late_joiners": "wait"}), "late_joiners", "is invalid; must be one of: join, ignore".to_owned()),
+        (json!({"start": "no"}), "start", "must be true or false".to_owned()),
         (json!({"health_gates": []}), "health_gates", "must be an object".to_owned()),
         (
             json!({"health_gates": {"heartbeat_healthy": 1}}),

@@ -6,8 +6,9 @@ use crate::execute::now;
 use crate::org_keys::no_signing_key;
 use crate::waiting::NoWait;
 use contract::{ApiError, LatestBundle, NoUpdate, Offer};
+use domain::fleet::Assigner;
 use domain::org::KeyUse;
-use domain::rollout;
+use domain::rollout::Rollout;
 use jiff::SignedDuration;
 use std::time::Duration;
 use trust::{Assignment, Counter};
@@ -115,7 +116,8 @@ fn come_back_s() -> u32 {
     1 + u32::from(trust::random_bytes::<1>()[0]) % COME_BACK_S_MAX
 }
 
-/// None: not approved, nothing assigned, taken already, found not to work, revoked, or held back by a paused rollout.
+/// None: not approved, nothing assigned, taken already, found not to work, revoked, or held back by a rollout that is
+/// paused or rolled back.
 fn due(state: &State, row: &NodeRow) -> Option<Due> {
     let desired = row.desired.as_ref()?;
     let node = &row.node;
@@ -123,7 +125,10 @@ fn due(state: &State, row: &NodeRow) -> Option<Due> {
         return None;
     }
     let failed = node.failure.as_ref().is_some_and(|f| f.bundle == desired.bundle && f.position > desired.position);
-    let held = state.rollouts.get(desired.rollout).is_some_and(|r| matches!(r.state, rollout::State::Paused { .. }));
+    let held = match desired.by {
+        Assigner::Rollout(id) => state.rollouts.get(id).is_some_and(Rollout::withholds_offers),
+        Assigner::Rollback(_) | Assigner::Operator => false,
+    };
     if node.active_bundle == Some(desired.bundle) || failed || held {
         return None;
     }

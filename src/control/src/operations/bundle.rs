@@ -151,7 +151,7 @@ impl Call<'_> {
 }
 
 impl Place {
-    fn bundle(&self, id: BundleId) -> Aggregate {
+    pub(super) fn bundle(&self, id: BundleId) -> Aggregate {
         Aggregate::Bundle { org: self.org.clone(), project: self.project.clone(), id }
     }
 }
@@ -194,12 +194,14 @@ fn check(archive: &[u8], signature: &str, public_key: Option<&str>) -> Option<St
     ::bundle::read(archive, &::bundle::UnpackLimits::default()).err().map(|e| e.to_string())
 }
 
-fn rejected(rejection: Rejection) -> ApiError {
+pub(super) fn rejected(rejection: Rejection) -> ApiError {
     match rejection {
         Rejection::VersionTaken => ApiError::field("version", rejection.to_string()),
-        Rejection::NotCompiled | Rejection::Deployed | Rejection::StillCompiling => {
-            ApiError::new(ErrorCode::Conflict, rejection.to_string())
-        }
+        Rejection::NotCompiled
+        | Rejection::NotAssignable
+        | Rejection::Revoked
+        | Rejection::Deployed
+        | Rejection::StillCompiling => ApiError::new(ErrorCode::Conflict, rejection.to_string()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Wakes nodes that wait for an offer: when a fact may have given them one, and when their time is over.
 
 use crate::control::Control;
-use domain::{Aggregate, Event, NodeId, Recorded, node, rollout};
+use domain::{Aggregate, Event, NodeId, Recorded, bundle, node, rollout};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
@@ -30,10 +30,20 @@ pub(crate) async fn run(control: Control) {
 fn wake(control: &Control, fact: &Recorded) {
     match (&fact.aggregate, &fact.envelope.event) {
         (_, Event::Rollout(rollout::Event::StepStarted(step))) => control.waiters().wake_these(&step.node_ids),
+        (_, Event::Rollout(rollout::Event::LateAssigned(late))) => control.waiters().wake_these(&late.node_ids),
+        (_, Event::Rollout(rollout::Event::RollbackStarted(started))) => {
+            control.waiters().wake_these(started.restores.iter().flat_map(|restore| &restore.node_ids));
+        }
+        (_, Event::Bundle(bundle::Event::Assigned(assigned))) => control.waiters().wake_these(&assigned.node_ids),
         // What was held back is offered again; what nodes fall back to is a new assignment.
         (
             Aggregate::Rollout { id, .. },
-            Event::Rollout(rollout::Event::Resumed(_) | rollout::Event::Failed(_) | rollout::Event::Cancelled(_)),
+            Event::Rollout(
+                rollout::Event::Resumed(_)
+                | rollout::Event::Failed(_)
+                | rollout::Event::Cancelled(_)
+                | rollout::Event::RollbackEnded(_),
+            ),
         ) => {
             let state = control.views().read();
             let assigned: Vec<NodeId> = state

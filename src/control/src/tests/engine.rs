@@ -6,16 +6,16 @@ use contract::{LatestBundle, Operation};
 use serde_json::{Value, json};
 use std::time::Instant;
 
-struct Fake {
-    identity: NodeIdentity,
-    running: Option<String>,
+pub(super) struct Fake {
+    pub identity: NodeIdentity,
+    pub running: Option<String>,
     /// Says of every bundle that it does not work.
-    stubborn: bool,
+    pub stubborn: bool,
     /// Looks at offers and takes none.
-    idle: bool,
+    pub idle: bool,
 }
 
-async fn fleet(stage: &Stage, count: usize) -> Vec<Fake> {
+pub(super) async fn fleet(stage: &Stage, count: usize) -> Vec<Fake> {
     let mut fleet = Vec::new();
     for n in 0..count {
         let (identity, _) = stage.node(&format!("n{n}")).await;
@@ -26,7 +26,7 @@ async fn fleet(stage: &Stage, count: usize) -> Vec<Fake> {
 }
 
 impl Fake {
-    async fn live(&mut self, stage: &Stage) {
+    pub async fn live(&mut self, stage: &Stage) {
         let mut beat = json!({"health": {"status": "healthy"}});
         if let LatestBundle::Offer(offer) = stage.control.latest_bundle(&self.identity, BASE_URL).await.unwrap() {
             if self.stubborn {
@@ -44,7 +44,7 @@ impl Fake {
 }
 
 /// Lets the fleet live until the rollout is in `state`.
-async fn live_until(stage: &Stage, fleet: &mut [Fake], rollout: &str, state: &str) -> Value {
+pub(super) async fn live_until(stage: &Stage, fleet: &mut [Fake], rollout: &str, state: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         for node in fleet.iter_mut() {

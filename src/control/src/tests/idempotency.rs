@@ -24,6 +24,9 @@ fn lasting(operation: Operation, mut body: Value) -> Value {
         fleeting.extend(["status", "checksum", "size_bytes", "manifest", "compiler_output", "signed"]);
         fleeting.extend(["signing_key_id", "proxy_version", "updated_at"]);
     }
+    if operation == Operation::RolloutRollback {
+        fleeting.extend(["rollback", "updated_at"]);
+    }
     if let Value::Object(map) = &mut body {
         map.retain(|field, _| !fleeting.contains(&field.as_str()));
     }

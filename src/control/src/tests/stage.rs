@@ -1,9 +1,10 @@
 //! A control plane over a rigged memory store, with its background work running, and short ways to ask it.
 
 use super::rigged::Rigged;
+use crate::execute::{Decision, Fact, Meta};
 use crate::{Bootstrap, Caller, Control, ControlSettings, Grants, NodeCredential, NodeIdentity, Parts};
 use contract::{Answer, ApiError, Heartbeat, HeartbeatAnswer, Operation, Registered, Request};
-use domain::{Actor, Envelope, Event, Position, Recorded};
+use domain::{Actor, Envelope, Event, NodeId, Position, Recorded, node};
 use futures_util::StreamExt;
 use journal::{Blobs, Faults, Faulty, JournalReader, JournalWriter, Memory, Pulse, Records, Snapshots, Telemetry};
 use serde_json::{Value, json};
@@ -119,6 +120,17 @@ impl Stage {
 
     pub async fn beat(&self, node: &NodeIdentity, body: Value) -> Result<HeartbeatAnswer, ApiError> {
         self.control.heartbeat(node, Heartbeat::parse(body)?).await
+    }
+
+    /// The fact of the liveness reactor, without the silence.
+    pub async fn goes_offline(&self, id: NodeId) {
+        let decide = |state: &views::State| {
+            let node = state.nodes.get(id).unwrap();
+            let event = node::decide(node, node::Command::MarkOffline { last_seen_at: None }).unwrap();
+            let fact = Fact::next(crate::nodes::aggregate(node), node.position, Event::Node(event));
+            Ok(Decision::Append(Box::new(fact), ()))
+        };
+        self.control.commit(&Meta::once(Actor::System), decide).await.unwrap();
     }
 
     /// Id of a new bundle of `demo` with this source.

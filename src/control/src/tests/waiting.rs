@@ -111,6 +111,44 @@ async fn a_cancelled_rollout_offers_what_was_before() {
 }
 
 #[tokio::test]
+async fn a_direct_assignment_and_a_rollback_offer_to_those_who_wait() {
+    let stage = Stage::start().await;
+    // The second one keeps the rollout running.
+    let (node, _) = (online(&stage, "a").await, online(&stage, "b").await);
+    let (first, second) = (stage.bundle("v1").await, stage.bundle("v2").await);
+    let waiting = wait(&stage.control, &node, WAIT_S);
+    until_waiting(&stage, 1).await;
+    let body = json!({"node_ids": [node.id.to_string()]});
+    assert_eq!(stage.ask(Operation::BundleAssign).id(&first).body(body).send().await.status, 200);
+    assert_eq!(soon(waiting).await.as_ref(), Some(&first));
+    stage.beat(&node, json!({"active_bundle_id": first, "health": {"status": "healthy"}})).await.unwrap();
+    let rollout = stage.rollout(json!({"bundle_id": second})).await;
+    assert_eq!(soon(wait(&stage.control, &node, WAIT_S)).await.as_ref(), Some(&second));
+    stage.beat(&node, json!({"active_bundle_id": second, "health": {"status": "healthy"}})).await.unwrap();
+    let waiting = wait(&stage.control, &node, WAIT_S);
+    until_waiting(&stage, 1).await;
+    let answer = stage.ask(Operation::RolloutRollback).id(&rollout).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(soon(waiting).await.as_ref(), Some(&first));
+}
+
+#[tokio::test]
+async fn a_deferred_node_that_waits_gets_what_it_missed() {
+    let stage = Stage::start().await;
+    let (present, away) = (online(&stage, "a").await, online(&stage, "b").await);
+    let bundle = stage.bundle("v1").await;
+    stage.goes_offline(away.id).await;
+    stage.rollout(json!({"bundle_id": bundle})).await;
+    assert_eq!(soon(wait(&stage.control, &present, WAIT_S)).await.as_ref(), Some(&bundle));
+    stage.beat(&present, json!({"active_bundle_id": bundle, "health": {"status": "healthy"}})).await.unwrap();
+    stage.until("the rollout ends", || stage.control.views().read().rollouts.live().next().is_none()).await;
+    let waiting = wait(&stage.control, &away, WAIT_S);
+    until_waiting(&stage, 1).await;
+    stage.beat(&away, json!({"health": {"status": "healthy"}})).await.unwrap();
+    assert_eq!(soon(waiting).await.as_ref(), Some(&bundle));
+}
+
+#[tokio::test]
 async fn a_wait_ends_by_time_replacement_deletion_and_going_away() {
     let stage = Stage::start().await;
     let node = online(&stage, "a").await;

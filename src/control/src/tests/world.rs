@@ -13,12 +13,16 @@ pub(crate) struct World {
     node: String,
     node_to_delete: String,
     free_node: String,
+    unowned_node: String,
+    assigned_too: String,
     bundle: String,
     bundle_to_revoke: String,
     bundle_to_delete: String,
     running: String,
     running_too: String,
     paused: String,
+    pending: String,
+    failing: String,
     api_key: String,
     unapproved: String,
     join_token: String,
@@ -27,10 +31,11 @@ pub(crate) struct World {
 impl World {
     pub async fn of(stage: &Stage) -> World {
         let mut nodes = Vec::new();
-        for name in ["n1", "n2", "n3", "n4", "n5"] {
+        for name in ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"] {
             nodes.push(stage.node(name).await.0.id.to_string());
         }
-        let [running, running_too, paused, free_node, node_to_delete] = <[String; 5]>::try_from(nodes).unwrap();
+        let nodes = <[String; 8]>::try_from(nodes).unwrap();
+        let [running, running_too, paused, free_node, node_to_delete, failing, unowned_node, assigned_too] = nodes;
         let bundle = stage.bundle("v1").await;
         let bundle_to_revoke = stage.bundle("v2").await;
         let bundle_to_delete = stage.bundle("v3").await;
@@ -40,20 +45,28 @@ impl World {
         let running_too = stage.rollout(on(&running_too)).await;
         let paused = stage.rollout(on(&paused)).await;
         assert_eq!(stage.ask(Operation::RolloutPause).id(&paused).send().await.status, 200);
+        let failing = stage.rollout(on(&failing)).await;
+        let mut held = on(&node_to_delete);
+        held["start"] = json!(false);
+        let pending = stage.rollout(held).await;
         let api_key = stage.ask(Operation::ApiKeyCreate).body(json!({"name": "ci"})).send().await;
         let api_key = api_key.body["id"].as_str().unwrap().to_owned();
         let (join_token, secret) = stage.join_token(json!({"name": "rack", "approval": true})).await;
-        let unapproved = stage.join(&secret, json!({"name": "n6"}), None).await.unwrap().0.node_id;
+        let unapproved = stage.join(&secret, json!({"name": "n9"}), None).await.unwrap().0.node_id;
         World {
             node,
             node_to_delete,
             free_node,
+            unowned_node,
+            assigned_too,
             bundle,
             bundle_to_revoke,
             bundle_to_delete,
             running,
             running_too,
             paused,
+            pending,
+            failing,
             api_key,
             unapproved,
             join_token,
@@ -62,14 +75,17 @@ impl World {
 
     pub fn request(&self, operation: Operation) -> Request {
         let id = match operation {
-            Operation::NodeShow | Operation::NodeRotateKey => Some(&self.node),
+            Operation::NodeShow | Operation::NodeWhy | Operation::NodeRotateKey => Some(&self.node),
             Operation::NodeDelete => Some(&self.node_to_delete),
             Operation::NodeApprove => Some(&self.unapproved),
             Operation::TokenShow | Operation::TokenRevoke => Some(&self.join_token),
             Operation::BundleShow | Operation::BundleDownload | Operation::BundleVerify => Some(&self.bundle),
+            Operation::BundleAssign => Some(&self.bundle),
             Operation::BundleRevoke => Some(&self.bundle_to_revoke),
             Operation::BundleDelete => Some(&self.bundle_to_delete),
-            Operation::RolloutShow | Operation::RolloutPause => Some(&self.running),
+            Operation::RolloutShow | Operation::RolloutPause | Operation::RolloutWhy => Some(&self.running),
+            Operation::RolloutStart => Some(&self.pending),
+            Operation::RolloutRollback => Some(&self.failing),
             Operation::RolloutCancel => Some(&self.running_too),
             Operation::RolloutResume => Some(&self.paused),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => Some(&self.api_key),
@@ -99,6 +115,7 @@ impl World {
             }
             Operation::ApiKeyCreate | Operation::TokenCreate => json!({"name": "new"}),
             Operation::ProjectUpdate => json!({"registration": "enrolled"}),
+            Operation::BundleAssign => json!({"node_ids": [self.unowned_node]}),
             _ => Value::Null,
         }
     }
@@ -112,6 +129,7 @@ impl World {
             Operation::RolloutCreate => ("max_unavailable", json!(1)),
             Operation::ApiKeyCreate | Operation::TokenCreate => ("name", json!("newer")),
             Operation::ProjectUpdate => ("registration", json!("token")),
+            Operation::BundleAssign => ("node_ids", json!([self.unowned_node, self.assigned_too])),
             _ => ("reason", json!("another")),
         };
         request.body[field] = value;

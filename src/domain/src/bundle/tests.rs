@@ -59,6 +59,8 @@ type Case<'a> = (&'a [Event], Command, Result<Option<Event>, Rejection>);
 #[test]
 fn every_wish_in_every_state() {
     let revoke = || Command::Revoke { reason: Some("bad".into()) };
+    let ids = |list: &[u8]| list.iter().map(|i| NodeId::from_bytes([*i; 16])).collect::<Vec<_>>();
+    let assign = || Command::Assign { node_ids: ids(&[2, 1, 2]) };
     let delete = |deployed| Command::Delete { deployed };
     let deleted = || Ok(Some(Event::Deleted(Deleted {})));
     let compiling: Vec<Event> = vec![];
@@ -70,6 +72,10 @@ fn every_wish_in_every_state() {
         (&compiling, revoke(), Err(Rejection::NotCompiled)),
         (&compiling, delete(false), Err(Rejection::StillCompiling)),
         (&done, Command::Finish(Err(failed())), Ok(None)),
+        (&compiling, assign(), Err(Rejection::NotAssignable)),
+        (&broken, assign(), Err(Rejection::NotAssignable)),
+        (&gone, assign(), Err(Rejection::Revoked)),
+        (&done, assign(), Ok(Some(Event::Assigned(Assigned { digest: compiled().digest, node_ids: ids(&[1, 2]) })))),
         (&done, revoke(), Ok(Some(is_revoked(Some("bad"))))),
         (&done, delete(true), Err(Rejection::Deployed)),
         (&done, delete(false), deleted()),

@@ -93,6 +93,7 @@ fn every_field_of_a_report_is_compared_and_kept() {
         status_since: at(2),
         status_position: Position(2),
         active_bundle: Some(B1),
+        active_since: Some((at(2), Position(2))),
         staged_bundle: Some(B2),
         version: Some("2".into()),
         ip: Some("10.0.0.1".into()),
@@ -160,7 +161,7 @@ fn a_failure_proves_life() {
 #[test]
 fn a_failure_stands_until_an_activation_succeeds() {
     let history = [Event::Online(report(Some(B1), None)), Event::ActivationFailed(failed(B2, "x"))];
-    let failure = Failure { bundle: B2, reason: "x".into(), position: Position(3), superseded: false };
+    let failure = Failure { bundle: B2, reason: "x".into(), at: at(3), position: Position(3), superseded: false };
     let mut node = given(&history);
     assert_eq!(node.failure, Some(failure.clone()));
     node.evolve(&Event::Changed(report(None, Some("3"))), at(4), Position(4));

@@ -4,7 +4,7 @@
 use super::progress::{NodeProgress, available, deferred, node_progress, unstarted};
 use super::{
     CAUSE_NODES_MAX, Cause, Command, Completed, Reason, Rollout, STEP_NODES_MAX, State, Step, StepCompleted,
-    StepStarted, Strategy,
+    StepStarted, Strategy, rollback,
 };
 use crate::fleet::Fleet;
 use crate::{NodeId, Position};
@@ -13,6 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 /// What holds a rollout up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocker {
+    /// Held until an operator starts or cancels it.
+    NotStarted,
     Paused,
     Ended,
     /// Nodes of the step that have not reported the bundle.
@@ -27,6 +29,10 @@ pub enum Blocker {
     },
     /// Every node that the selector matches and that has not got the bundle is offline.
     NobodyAvailable,
+    /// Nodes that have not reported what they ran before.
+    NodesRestoring {
+        node_ids: Vec<NodeId>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,17 +54,18 @@ pub struct Limits {
 }
 
 impl Verdict {
-    fn act(command: Command) -> Verdict {
+    pub(super) fn act(command: Command) -> Verdict {
         Verdict { action: Some(command), blocker: None, next_deadline: None }
     }
 
-    fn wait(blocker: Blocker, next_deadline: Option<Timestamp>) -> Verdict {
+    pub(super) fn wait(blocker: Blocker, next_deadline: Option<Timestamp>) -> Verdict {
         Verdict { action: None, blocker: Some(blocker), next_deadline }
     }
 }
 
 pub fn evaluate(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Verdict {
     match &rollout.state {
+        State::Pending => Verdict::wait(Blocker::NotStarted, None),
         State::Paused { since, .. } => {
             let until = after(*since, limits.paused_max_s);
             if now >= until {
@@ -66,8 +73,8 @@ pub fn evaluate(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Times
             }
             Verdict::wait(Blocker::Paused, Some(until))
         }
-        state if state.is_terminal() => Verdict::wait(Blocker::Ended, None),
-        _ => running(rollout, fleet, limits, now),
+        State::Completed | State::Failed(_) | State::Cancelled(_) => rollback::evaluate(rollout, fleet, now),
+        State::Running => running(rollout, fleet, limits, now),
     }
 }
 

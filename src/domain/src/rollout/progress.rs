@@ -1,7 +1,7 @@
 //! Where the nodes of a rollout stand, one by one and counted. Reads the fleet; decides nothing.
 
-use super::Rollout;
 use super::engine::{Limits, after};
+use super::{Rollout, late};
 use crate::NodeId;
 use crate::fleet::Fleet;
 use crate::node::{Node, Status};
@@ -22,7 +22,7 @@ pub enum NodeProgress {
     Lost {
         acknowledged: bool,
     },
-    /// Deleted, or assigned to another rollout since.
+    /// Deleted, or assigned something else since.
     Gone,
 }
 
@@ -43,7 +43,7 @@ pub fn node_progress(rollout: &Rollout, id: NodeId, fleet: &dyn Fleet, limits: L
     let Some(node) = fleet.node(id) else {
         return NodeProgress::Gone;
     };
-    let Some(desired) = fleet.desired(id).filter(|desired| desired.rollout == rollout.id) else {
+    let Some(desired) = fleet.desired(id).filter(|desired| desired.is_of(rollout.id)) else {
         return NodeProgress::Gone;
     };
     if let Some(failure) = &node.failure
@@ -77,7 +77,7 @@ pub fn deferred<'a>(rollout: &'a Rollout, fleet: &'a dyn Fleet) -> impl Iterator
 pub(super) fn unstarted<'a>(rollout: &'a Rollout, fleet: &'a dyn Fleet) -> impl Iterator<Item = &'a Node> {
     let started: HashSet<NodeId> = rollout.steps.iter().flat_map(|step| step.node_ids.iter().copied()).collect();
     let nodes = fleet.nodes(&rollout.project);
-    nodes.filter(move |node| rollout.spec.target_selector.matches(node) && !started.contains(&node.id))
+    nodes.filter(move |node| late::is_meant(rollout, node) && !started.contains(&node.id))
 }
 
 /// A node that was never seen counts as available until it is found silent for the offline time.
@@ -86,12 +86,12 @@ pub(super) fn available(node: &Node) -> bool {
 }
 
 /// Counts where the nodes of a rollout stand. What a completed step achieved stays counted: whatever a node does afterwards, or
-/// is told by another rollout, is not this one's progress.
+/// is told by another rollout, is not this one's progress. What was rolled back was not achieved.
 pub fn progress(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Progress {
     let ended = rollout.state.is_terminal();
     let mut sum = Progress::default();
     for step in &rollout.steps {
-        let completed = step.completed_at.is_some();
+        let completed = step.completed_at.is_some() && rollout.rollback.is_none();
         let given_up: HashSet<NodeId> = step.deferred_node_ids.iter().copied().collect();
         for &id in &step.node_ids {
             sum.total += 1;
@@ -122,7 +122,7 @@ pub fn progress(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Times
 }
 
 /// The newest thing that is known of the node is that it failed on the bundle: its assignment was withdrawn with the rollout.
-fn failed_last(rollout: &Rollout, id: NodeId, fleet: &dyn Fleet) -> bool {
+pub(super) fn failed_last(rollout: &Rollout, id: NodeId, fleet: &dyn Fleet) -> bool {
     let failure = fleet.node(id).and_then(|node| node.failure.as_ref());
     failure.is_some_and(|failure| failure.bundle == rollout.spec.bundle_id && !failure.superseded)
 }

@@ -1,11 +1,12 @@
 //! Bodies by route, as JSON Schemas of the contract's own types.
 
 use contract::{
-    ApiKeyBody, ApiKeyCreated, BundleBody, BundleDownload, BundleVerification, ConfigAccepted, CreateApiKey,
-    CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput, EventsAccepted, Heartbeat,
-    HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput, MetricsAccepted, NodeBody,
-    NodeKeyBody, NodeStats, Operation, ProjectBody, Readiness, Register, Registered, RequestLogInput, RevokeBundle,
-    RolloutBody, RolloutDetail, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
+    ApiKeyBody, ApiKeyCreated, AssignBundle, BundleAssigned, BundleBody, BundleDownload, BundleVerification,
+    ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput,
+    EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
+    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness, Register,
+    Registered, RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer,
+    UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -19,7 +20,7 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 12] = [
+const REQUIRED: [(&str, &[&str]); 13] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
     ("EventInput", &["event_type", "message"]),
@@ -31,6 +32,7 @@ const REQUIRED: [(&str, &[&str]); 12] = [
     ("CreateJoinToken", &["name"]),
     ("CreateBundle", &["version", "config_source"]),
     ("CreateRollout", &["bundle_id"]),
+    ("AssignBundle", &["node_ids"]),
     ("CreateApiKey", &["name"]),
 ];
 
@@ -96,6 +98,7 @@ impl Schemas {
                 Operation::TokenCreate => Some(self.of::<CreateJoinToken>()),
                 Operation::BundleCreate => Some(self.of::<CreateBundle>()),
                 Operation::BundleRevoke => Some(self.of::<RevokeBundle>()),
+                Operation::BundleAssign => Some(self.of::<AssignBundle>()),
                 Operation::RolloutCreate => Some(self.of::<CreateRollout>()),
                 Operation::ApiKeyCreate => Some(self.of::<CreateApiKey>()),
                 _ => None,
@@ -161,14 +164,19 @@ impl Schemas {
             Operation::BundleCreate => self.of::<BundleBody>(),
             Operation::BundleList => self.list::<BundleBody>("bundles", true),
             Operation::BundleShow | Operation::BundleRevoke => self.wrapped::<BundleBody>("bundle"),
+            Operation::NodeWhy => self.of::<NodeWhy>(),
+            Operation::BundleAssign => self.of::<BundleAssigned>(),
             Operation::BundleDownload => self.of::<BundleDownload>(),
             Operation::BundleVerify => self.of::<BundleVerification>(),
             Operation::RolloutCreate
             | Operation::RolloutPause
             | Operation::RolloutResume
-            | Operation::RolloutCancel => self.of::<RolloutBody>(),
+            | Operation::RolloutCancel
+            | Operation::RolloutStart
+            | Operation::RolloutRollback => self.of::<RolloutBody>(),
             Operation::RolloutList => self.list::<RolloutBody>("rollouts", true),
             Operation::RolloutShow => self.of::<RolloutDetail>(),
+            Operation::RolloutWhy => self.of::<RolloutWhy>(),
             Operation::ApiKeyCreate => self.of::<ApiKeyCreated>(),
             Operation::ApiKeyList => self.list::<ApiKeyBody>("api_keys", false),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => self.wrapped::<ApiKeyBody>("api_key"),

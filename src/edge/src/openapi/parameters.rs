@@ -22,9 +22,10 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         }
         Some(Operation::RolloutList) => {
             all.extend(page());
-            let known = ["running", "paused", "completed", "failed", "cancelled"];
+            let known = ["pending", "running", "paused", "completed", "failed", "cancelled"];
             all.push(word("state", "Only rollouts in this state", &known));
         }
+        Some(Operation::RolloutShow) => all.extend(page()),
         _ => {}
     }
     if route.path == "/api/v1/nodes/{id}/bundles/latest" {

@@ -1,7 +1,7 @@
 //! What a node should run: assigned by a step, withdrawn with the rollout, never below a counter that it may have seen.
 
 use super::history::*;
-use domain::fleet::Desired;
+use domain::fleet::{Assigner, Desired};
 use domain::node::{ActivationFailed, Event};
 use domain::{Position, rollout};
 
@@ -18,8 +18,8 @@ fn given() -> History {
 }
 
 fn desired(bundle: u8, rollout: u8, position: Position, second: i64) -> Option<Desired> {
-    let (bundle, rollout) = (bundle_id(bundle), rollout_id(rollout));
-    Some(Desired { bundle, rollout, position, assigned_at: at(second) })
+    let (bundle, by) = (bundle_id(bundle), Assigner::Rollout(rollout_id(rollout)));
+    Some(Desired { bundle, by, before: None, position, assigned_at: at(second) })
 }
 
 fn of(history: &History, node: u8) -> (Option<Desired>, Option<Desired>) {
@@ -98,4 +98,62 @@ fn a_new_assignment_makes_the_old_failure_old() {
     assert!(!superseded(&history));
     history.assign(1, 0, 1, &[1]);
     assert!(superseded(&history));
+}
+
+#[test]
+fn a_rollback_assigns_what_ran_before_and_takes_the_rest_back_at_its_end() {
+    let mut history = given();
+    history.register(3, "c", labels(&[]));
+    history.reports(1, 1);
+    history.reports(2, 1);
+    let first = history.assign(2, 0, 2, &[1, 2, 3]);
+    assert_eq!(of(&history, 1).0.unwrap().before, Some(bundle_id(1)));
+    history.reports(1, 2);
+    let again = history.assign(2, 0, 2, &[1]);
+    let before = of(&history, 1).0.unwrap();
+    assert_eq!((before.before, before.position), (Some(bundle_id(1)), again), "a repeat forgets nothing");
+    let other = history.assign(1, 0, 1, &[2]);
+    let restores =
+        vec![rollout::Restore { bundle_id: bundle_id(1), digest: digest(1), node_ids: vec![node_id(1), node_id(2)] }];
+    let left = vec![rollout::Left { reason: rollout::LeftReason::RanNothing, node_ids: vec![node_id(3)] }];
+    let started = rollout::RollbackStarted { restores, left };
+    let back = history.rollout(2, rollout::Event::RollbackStarted(started));
+    let by = Assigner::Rollback(rollout_id(2));
+    let restored = Desired { bundle: bundle_id(1), by, before: None, position: back, assigned_at: at(100) };
+    assert_eq!(of(&history, 1).0, Some(restored));
+    assert_eq!(of(&history, 2).0.map(|desired| desired.position), Some(other), "another rollout has it by now");
+    assert_eq!(of(&history, 3).0, desired(2, 2, first, 100));
+    assert_eq!(history.state.rollouts.live().count(), 2, "the engine looks after the rollback");
+    let ended = rollout::RollbackEnded { restored: 1, left: 1, node_ids: vec![node_id(3)] };
+    history.rollout(2, rollout::Event::RollbackEnded(ended));
+    assert_eq!((of(&history, 3).0, history.state.rollouts.live().count()), (None, 1));
+}
+
+#[test]
+fn a_direct_assignment_stands_until_a_rollout_takes_over() {
+    let mut history = given();
+    let assigned = domain::bundle::Assigned { digest: digest(1), node_ids: vec![node_id(1)] };
+    let direct = history.bundle(1, domain::bundle::Event::Assigned(assigned));
+    let by_hand =
+        Desired { bundle: bundle_id(1), by: Assigner::Operator, before: None, position: direct, assigned_at: at(100) };
+    assert_eq!(of(&history, 1), (Some(by_hand.clone()), None));
+    assert!(history.state.bundles.is_deployed(bundle_id(1)));
+    let taken = history.assign(2, 0, 2, &[1]);
+    assert_eq!(of(&history, 1), (desired(2, 2, taken, 100), Some(by_hand.clone())));
+    let withdrawn = history.rollout(2, cancelled());
+    assert_eq!(of(&history, 1).0, Some(Desired { position: withdrawn, ..by_hand }));
+}
+
+#[test]
+fn rollouts_that_left_nodes_out_wait_for_them() {
+    let mut history = given();
+    let deferred = |deferred| rollout::Event::Completed(rollout::Completed { updated: 1, deferred });
+    history.rollout(1, deferred(0));
+    history.rollout(2, deferred(1));
+    let awaiting = history.state.rollouts.awaiting(&demo()).map(|rollout| rollout.id).collect::<Vec<_>>();
+    assert_eq!(awaiting, [rollout_id(2)]);
+    let digest = digest(2);
+    let late = rollout::LateAssigned { bundle_id: bundle_id(2), digest, node_ids: vec![node_id(2)] };
+    let position = history.rollout(2, rollout::Event::LateAssigned(late));
+    assert_eq!(of(&history, 2).0, desired(2, 2, position, 100));
 }

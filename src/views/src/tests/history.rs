@@ -1,7 +1,7 @@
 //! A journal in memory that is folded while it is written. Every fact takes the way over its bytes.
 
 use crate::State;
-use domain::rollout::{self, HealthGates, Selector, Spec, StepStarted, Strategy};
+use domain::rollout::{self, HealthGates, LateJoiners, Selector, Spec, StepStarted, Strategy};
 use domain::{
     Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, Envelope, Event, Labels, NodeId, Position, RolloutId, Slug,
 };
@@ -110,6 +110,8 @@ pub fn spec(bundle: u8, target_selector: Selector) -> Spec {
         progress_deadline_s: 600,
         health_gates: HealthGates { heartbeat_healthy: true },
         target_count: 0,
+        held: false,
+        late_joiners: LateJoiners::Join,
     }
 }
 

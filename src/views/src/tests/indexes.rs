@@ -137,8 +137,8 @@ fn rollouts_are_found_by_id_and_age_and_live_ones_apart() {
     assert_eq!(ids(None), [2, 1, 3].map(rollout_id));
     assert_eq!(ids(Some(created[2])), [1, 3].map(rollout_id));
     assert_eq!(state.rollouts.live().map(|r| r.id).collect::<Vec<_>>(), [2, 3].map(rollout_id));
-    assert_eq!(state.rollouts.created_position(&demo()), created[2]);
-    assert_eq!(state.rollouts.created_position(&slug("other")), Position::START);
+    assert_eq!(state.rollouts.newest_position(&demo()), state.position);
+    assert_eq!(state.rollouts.newest_position(&slug("other")), Position::START);
     assert_eq!(state.rollouts.get(rollout_id(1)).map(|r| r.state.as_str()), Some("cancelled"));
 }
 

@@ -3,7 +3,10 @@
 use super::history::*;
 use crate::State;
 use domain::api_key::{self, Scope};
-use domain::rollout::{Completed, Selector, StepCompleted, StepStarted};
+use domain::fleet::Assigner;
+use domain::rollout::{
+    Completed, LateAssigned, Restore, RollbackEnded, RollbackStarted, Selector, StepCompleted, StepStarted,
+};
 use domain::{bundle, node, org, rollout};
 use proptest::prelude::{Just, any, prop, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy;
@@ -17,7 +20,10 @@ enum Wish {
     Node(u8, node::Command),
     CreateBundle(u8),
     Bundle(u8, bundle::Command),
+    Assign(u8, Vec<u8>),
     CreateRollout(u8, u8, bool),
+    /// With these nodes to be restored.
+    Rollback(u8, Vec<u8>),
     StartStep(u8, Vec<u8>),
     CompleteStep(u8),
     Rollout(u8, rollout::Command),
@@ -49,13 +55,18 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => Just(bundle::Command::Revoke { reason: None }),
         1 => Just(bundle::Command::Delete { deployed: false }),
     ];
-    let end = || Completed { updated: 1, deferred: 0 };
+    let end = || Completed { updated: 1, deferred: 1 };
+    let over = || RollbackEnded { restored: 1, left: 0, node_ids: Vec::new() };
+    let late = || LateAssigned { bundle_id: bundle_id(1), digest: digest(1), node_ids: vec![node_id(3)] };
     let rollout_wish = prop_oneof![
+        Just(rollout::Command::Start),
         Just(rollout::Command::Pause),
         Just(rollout::Command::Resume),
         Just(rollout::Command::Cancel),
         Just(rollout::Command::Complete(end())),
         Just(rollout::Command::Fail(cause())),
+        Just(rollout::Command::EndRollback(over())),
+        Just(rollout::Command::AssignLate(late())),
     ];
     prop_oneof![
         1 => (id(), any::<bool>()).prop_map(|(i, revoke)| Wish::Key(i, revoke)),
@@ -67,6 +78,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         2 => (id(), id(), any::<bool>()).prop_map(|(i, bundle, all)| Wish::CreateRollout(i, bundle, all)),
         6 => (id(), prop::collection::vec(id(), 1..3)).prop_map(|(i, nodes)| Wish::StartStep(i, nodes)),
         3 => id().prop_map(Wish::CompleteStep),
+        1 => (id(), prop::collection::vec(id(), 1..3)).prop_map(|(i, nodes)| Wish::Assign(i, nodes)),
+        2 => (id(), prop::collection::vec(id(), 1..3)).prop_map(|(i, nodes)| Wish::Rollback(i, nodes)),
         3 => (id(), rollout_wish).prop_map(|(i, wish)| Wish::Rollout(i, wish)),
         1 => (0..50_000u32).prop_map(Wish::Passes),
     ]
@@ -148,9 +161,22 @@ fn carry_out(history: &mut History, wish: Wish) {
         }
         Wish::CreateRollout(i, bundle, all) if state.rollouts.get(rollout_id(i)).is_none() => {
             let selector = if all { Selector::All {} } else { Selector::node_ids(vec![node_id(1), node_id(2)]) };
-            history.rollout(i, rollout::Event::Created(spec(bundle, selector)));
+            let spec = rollout::Spec { held: all && bundle == 1, ..spec(bundle, selector) };
+            history.rollout(i, rollout::Event::Created(spec));
         }
         Wish::StartStep(i, nodes) => start(history, i, &nodes),
+        Wish::Assign(i, nodes) => {
+            let command = bundle::Command::Assign { node_ids: nodes.iter().map(|i| node_id(*i)).collect() };
+            let decided = state.bundles.get(bundle_id(i)).map(|bundle| bundle::decide(bundle, command));
+            if let Some(Ok(Some(event))) = decided {
+                history.bundle(i, event);
+            }
+        }
+        Wish::Rollback(i, nodes) => {
+            let node_ids = nodes.iter().map(|i| node_id(*i)).collect();
+            let restores = vec![Restore { bundle_id: bundle_id(3), digest: digest(3), node_ids }];
+            decide_rollout(history, i, rollout::Command::Rollback(RollbackStarted { restores, left: Vec::new() }));
+        }
         Wish::CompleteStep(i) => {
             let open = |step: &&rollout::Step| step.completed_at.is_none();
             let step = state.rollouts.get(rollout_id(i)).and_then(|rollout| rollout.steps.iter().find(open));
@@ -215,14 +241,17 @@ fn every_kind_of_row_is_in_a_snapshot() {
     assert!(row.desired.is_some() && row.previous.is_some() && row.node.failure.is_some());
     assert!(restored.orgs.signing_key("sk_1").is_some());
     assert_eq!(restored.rollouts.live().count(), 2);
-    assert_eq!(restored.rollouts.created_position(&demo()), history.state.rollouts.created_position(&demo()));
+    assert_eq!(restored.rollouts.newest_position(&demo()), history.state.rollouts.newest_position(&demo()));
     assert_eq!(restored.commands.rows().count(), 2);
     // What a live rollout had assigned before the snapshot is withdrawn after it.
     let mut restored = restored;
     history.rollout(2, cancelled());
     restored.apply(&decode(history.facts.last().unwrap()));
     assert_eq!(restored, history.state);
-    assert_eq!(restored.nodes.row(node_id(2)).unwrap().desired.as_ref().map(|d| d.rollout), Some(rollout_id(1)));
+    assert_eq!(
+        restored.nodes.row(node_id(2)).unwrap().desired.as_ref().map(|d| d.by),
+        Some(Assigner::Rollout(rollout_id(1)))
+    );
 }
 
 #[test]

@@ -41,6 +41,13 @@ pub struct Create {
     /// Count a node as done without a healthy heartbeat
     #[arg(long)]
     no_health_gate: bool,
+    /// What becomes of nodes that join or return late: join: they are taken along, also after the end; ignore: not [default:
+    /// join]
+    #[arg(long, value_parser = ["join", "ignore"])]
+    late_joiners: Option<String>,
+    /// Leave it pending until `rollout start`
+    #[arg(long, conflicts_with_all = ["watch", "wait"])]
+    no_start: bool,
     /// Follow it to its end
     #[arg(long, short)]
     watch: bool,
@@ -99,6 +106,8 @@ fn wishes(create: &Create) -> Value {
     set("batch_percentage", create.batch_percentage.map(Value::from));
     set("max_unavailable", create.max_unavailable.map(Value::from));
     set("progress_deadline_seconds", create.deadline.map(Value::from));
+    set("late_joiners", create.late_joiners.clone().map(Value::from));
+    set("start", create.no_start.then_some(Value::Bool(false)));
     set("health_gates", create.no_health_gate.then(|| json!({ "heartbeat_healthy": false })));
     body
 }
@@ -112,7 +121,8 @@ async fn bundle_id(session: &mut Session<'_>, text: &str) -> Result<String, CliE
     Ok(read::<BundleBody>(&body, "bundle")?.id)
 }
 
-async fn node_id(session: &mut Session<'_>, text: &str) -> Result<String, CliError> {
+/// The control plane knows which id has the name.
+pub(crate) async fn node_id(session: &mut Session<'_>, text: &str) -> Result<String, CliError> {
     if text.parse::<NodeId>().is_ok() {
         return Ok(text.to_owned());
     }
@@ -139,6 +149,7 @@ mod tests {
                 }
                 _ => {
                     let wanted = json!({"bundle_id": "019b7d3c-0000-7000-8000-0000000000b1", "batch_percentage": 25,
+                        "start": false, "late_joiners": "ignore",
                         "progress_deadline_seconds": 60, "health_gates": {"heartbeat_healthy": false},
                         "target_selector": {"type": "labels", "labels": {"env": "production"}}});
                     assert_eq!((&request.body, request.project.as_deref()), (&wanted, Some("demo")));
@@ -148,7 +159,7 @@ mod tests {
             })
             .await;
             let line = "rollout create --bundle 1.0.0 -p demo --batch-percentage 25 --label env=production \
-                --deadline 60 --no-health-gate --idempotency-key k1 -o json";
+                --deadline 60 --no-start --late-joiners ignore --no-health-gate --idempotency-key k1 -o json";
             let ran = fake.run(Output::Json, line, "").await;
             assert_eq!(ran.exit, Exit::Ok, "{}", ran.talk);
             assert_eq!(serde_json::from_str::<Value>(&ran.data).unwrap()["id"], ID);

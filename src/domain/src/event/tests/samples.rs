@@ -1,7 +1,7 @@
 //! One representative fact per event, with every field filled.
 
 use crate::api_key::{self, Scope};
-use crate::rollout::{self, Cause, HealthGates, Reason, Selector, Strategy};
+use crate::rollout::{self, Cause, HealthGates, LateJoiners, Left, LeftReason, Reason, Restore, Selector, Strategy};
 use crate::{
     Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, Envelope, Event, JoinTokenId, Labels, NodeId, ProjectId,
     RolloutId,
@@ -167,7 +167,7 @@ fn nodes() -> [node::Event; 9] {
     ]
 }
 
-fn bundles() -> [bundle::Event; 5] {
+fn bundles() -> [bundle::Event; 6] {
     let problem = |code: &str| bundle::Problem {
         code: code.into(),
         message: "upstream \"api\" is not defined".into(),
@@ -192,11 +192,12 @@ fn bundles() -> [bundle::Event; 5] {
         }),
         bundle::Event::Failed(bundle::Failed { problems: vec![problem("undefined_upstream")] }),
         bundle::Event::Revoked(bundle::Revoked { reason: text("leaks a header") }),
+        bundle::Event::Assigned(bundle::Assigned { digest: digest('b'), node_ids: vec![NODE] }),
         bundle::Event::Deleted(bundle::Deleted {}),
     ]
 }
 
-fn rollouts() -> [rollout::Event; 8] {
+fn rollouts() -> [rollout::Event; 12] {
     let cause = |reason| Cause { reason, step_index: Some(0), node_ids: vec![NODE], message: text("port 80 is taken") };
     [
         rollout::Event::Created(rollout::Spec {
@@ -209,7 +210,10 @@ fn rollouts() -> [rollout::Event; 8] {
             progress_deadline_s: 600,
             health_gates: HealthGates { heartbeat_healthy: true },
             target_count: 1,
+            held: false,
+            late_joiners: LateJoiners::Join,
         }),
+        rollout::Event::Started(rollout::Started {}),
         rollout::Event::StepStarted(rollout::StepStarted {
             step_index: 0,
             attempt: 0,
@@ -223,5 +227,15 @@ fn rollouts() -> [rollout::Event; 8] {
         rollout::Event::Completed(rollout::Completed { updated: 1, deferred: 0 }),
         rollout::Event::Failed(rollout::Failed { cause: cause(Reason::StepDeadlineExceeded) }),
         rollout::Event::Cancelled(rollout::Cancelled { cause: cause(Reason::Requested) }),
+        rollout::Event::RollbackStarted(rollout::RollbackStarted {
+            restores: vec![Restore { bundle_id: BUNDLE, digest: digest('b'), node_ids: vec![NODE] }],
+            left: vec![Left { reason: LeftReason::RanNothing, node_ids: vec![NODE] }],
+        }),
+        rollout::Event::RollbackEnded(rollout::RollbackEnded { restored: 1, left: 1, node_ids: vec![NODE] }),
+        rollout::Event::LateAssigned(rollout::LateAssigned {
+            bundle_id: BUNDLE,
+            digest: digest('b'),
+            node_ids: vec![NODE],
+        }),
     ]
 }

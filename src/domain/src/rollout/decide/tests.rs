@@ -1,5 +1,5 @@
 use super::*;
-use crate::rollout::{HealthGates, Selector, Spec, Strategy};
+use crate::rollout::{HealthGates, LateJoiners, Reason, Selector, Spec, Strategy};
 use crate::{BundleId, NodeId, Position, RolloutId};
 use jiff::Timestamp;
 
@@ -16,6 +16,8 @@ fn spec() -> Spec {
         progress_deadline_s: 600,
         health_gates: HealthGates { heartbeat_healthy: true },
         target_count: 1,
+        held: false,
+        late_joiners: LateJoiners::Join,
     }
 }
 
@@ -53,6 +55,21 @@ fn cancelled() -> Event {
     Event::Cancelled(Cancelled { cause: because(Reason::Requested) })
 }
 
+fn failed() -> Event {
+    Event::Failed(Failed { cause: because(Reason::BundleRevoked) })
+}
+
+/// A rollout that waits to be started.
+fn held(facts: &[Event]) -> Rollout {
+    let mut rollout = given(&[]);
+    let names = (rollout.org.clone(), rollout.project.clone(), rollout.id);
+    rollout = Rollout::created(names, &Spec { held: true, ..spec() }, Timestamp::UNIX_EPOCH, Position(1));
+    for (i, fact) in facts.iter().enumerate() {
+        rollout.evolve(fact, Timestamp::from_second(i as i64 + 1).unwrap(), Position(i as u64 + 2));
+    }
+    rollout
+}
+
 fn is_complete() -> Completed {
     Completed { updated: 1, deferred: 0 }
 }
@@ -63,7 +80,7 @@ fn wishes_of_operators_in_every_state() {
     let resumed = || Ok(Event::Resumed(Resumed {}));
     let (no_pause, no_resume, no_cancel) =
         (|| Err(Rejection::NotPausable), || Err(Rejection::NotResumable), || Err(Rejection::NotCancellable));
-    let failed = Event::Failed(Failed { cause: because(Reason::BundleRevoked) });
+    let failed = failed();
     let ended = [vec![Event::Completed(is_complete())], vec![failed], vec![cancelled()]];
     let mut cases = vec![
         (vec![], Pause, Ok(paused())),
@@ -151,4 +168,56 @@ fn a_pause_costs_a_step_no_time_and_a_repeat_begins_it_anew() {
     assert_eq!((repeated.steps[0].attempt, repeated.steps[0].deadline_from), (1, second(2)));
     let done = given(&[started(0, 0), Event::StepCompleted(complete(0)), paused(), Event::Resumed(Resumed {})]);
     assert_eq!(done.steps[0].deadline_from, second(1));
+}
+
+#[test]
+fn a_held_rollout_can_be_started_or_cancelled_and_nothing_else() {
+    let pending = held(&[]);
+    assert_eq!((pending.state.clone(), pending.started_at, pending.holds_nodes()), (State::Pending, None, false));
+    let started = Event::Started(Started {});
+    let cases = [
+        (Command::Start, Ok(started.clone())),
+        (Command::Cancel, Ok(cancelled())),
+        (Command::Pause, Err(Rejection::NotPausable)),
+        (Command::Resume, Err(Rejection::NotResumable)),
+        (Command::Rollback(RollbackStarted::default()), Err(Rejection::NothingToRollBack)),
+        (Command::StartStep(start(0, 0)), Err(Rejection::MovedOn)),
+    ];
+    for (wish, then) in cases {
+        assert_eq!(decide(&pending, wish.clone()), then, "{wish:?}");
+    }
+    let running = held(std::slice::from_ref(&started));
+    let second = Timestamp::from_second(1).unwrap();
+    assert_eq!(
+        (running.state.clone(), running.started_at, running.waiting_from),
+        (State::Running, Some(second), second)
+    );
+    assert_eq!(decide(&running, Command::Start), Err(Rejection::NotStartable));
+    assert_eq!(decide(&given(&[]), Command::Start), Err(Rejection::NotStartable), "it runs from its creation");
+    let ended = held(&[cancelled(), started]);
+    assert_eq!(ended.state, State::Cancelled(because(Reason::Requested)), "nothing starts after its end");
+    let never = decide(&ended, Command::Rollback(RollbackStarted::default()));
+    assert_eq!(never, Err(Rejection::NothingToRollBack));
+}
+
+#[test]
+fn a_rollout_is_rolled_back_once_and_not_after_its_completion() {
+    let rollback = || Command::Rollback(RollbackStarted::default());
+    let fact = Event::RollbackStarted(RollbackStarted::default());
+    let over = RollbackEnded { restored: 0, left: 0, node_ids: Vec::new() };
+    for facts in [vec![], vec![paused()], vec![failed()], vec![cancelled()]] {
+        assert_eq!(decide(&given(&facts), rollback()), Ok(fact.clone()), "{facts:?}");
+    }
+    let completed = given(&[Event::Completed(is_complete())]);
+    assert_eq!(decide(&completed, rollback()), Err(Rejection::RollbackAfterCompletion));
+    let running = given(&[paused(), fact.clone()]);
+    assert_eq!((running.state.as_str(), running.is_live()), ("cancelled", true));
+    assert_eq!(decide(&running, rollback()), Err(Rejection::RolledBack));
+    assert_eq!(decide(&running, Command::EndRollback(over.clone())), Ok(Event::RollbackEnded(over.clone())));
+    let ended = given(&[failed(), fact, Event::RollbackEnded(over.clone())]);
+    assert_eq!((ended.state.as_str(), ended.is_live()), ("failed", false), "what failed has failed");
+    assert_eq!(ended.rollback.as_ref().map(|rollback| rollback.as_str()), Some("completed"));
+    for again in [rollback(), Command::EndRollback(over), Command::ContinueRollback(RollbackStarted::default())] {
+        assert!(decide(&ended, again.clone()).is_err(), "{again:?}");
+    }
 }

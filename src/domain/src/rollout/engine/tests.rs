@@ -2,5 +2,8 @@
 
 mod batches;
 mod exits;
+mod explained;
+mod late;
+mod rollback;
 mod trouble;
 mod world;

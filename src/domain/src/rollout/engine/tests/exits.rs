@@ -2,7 +2,9 @@
 
 use super::world::*;
 use crate::Labels;
-use crate::rollout::{Blocker, Command, HealthGates, Rollout, Spec, State, Strategy, decide};
+use crate::rollout::{
+    Blocker, Command, HealthGates, LateJoiners, Rollout, Spec, State, Strategy, decide, explain, members, plan, report,
+};
 use proptest::prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as PropStrategy;
 
@@ -21,6 +23,7 @@ enum Happening {
     Passes(u32),
     Revoked,
     Wish(Command),
+    RolledBack,
 }
 
 fn happening() -> impl PropStrategy<Value = Happening> {
@@ -36,15 +39,18 @@ fn happening() -> impl PropStrategy<Value = Happening> {
         4 => (1..400u32).prop_map(Happening::Passes),
         1 => Just(Happening::Revoked),
         3 => prop_oneof![3 => Just(Command::Resume), 1 => Just(Command::Pause)].prop_map(Happening::Wish),
+        1 => Just(Happening::RolledBack),
     ]
 }
 
 fn specs() -> impl PropStrategy<Value = Spec> {
-    (any::<bool>(), 1..4u32, 0..3u32, any::<bool>()).prop_map(|(rolling, batch_size, max_unavailable, gate)| Spec {
+    let numbers = (1..4u32, 0..3u32);
+    (numbers, any::<[bool; 3]>()).prop_map(|((batch_size, max_unavailable), [rolling, gate, join])| Spec {
         strategy: if rolling { Strategy::Rolling } else { Strategy::AllAtOnce },
         batch_size,
         max_unavailable,
         health_gates: HealthGates { heartbeat_healthy: gate },
+        late_joiners: if join { LateJoiners::Join } else { LateJoiners::Ignore },
         ..spec()
     })
 }
@@ -60,6 +66,12 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::TakenOver(node) => world.is_taken_over(*node),
         Happening::Passes(seconds) => world.pass(*seconds),
         Happening::Revoked => world.revoke(NEW),
+        Happening::RolledBack => {
+            let wish = Command::Rollback(plan(&world.rollout, &world.fleet));
+            if decide(&world.rollout, wish.clone()).is_ok() {
+                world.wish(wish);
+            }
+        }
         Happening::Wish(wish) => {
             if decide(&world.rollout, wish.clone()).is_ok() {
                 world.wish(wish.clone());
@@ -73,13 +85,22 @@ fn happen(world: &mut World, happening: &Happening) {
 fn check(world: &World) {
     let verdict = world.verdict();
     assert_eq!(verdict, world.verdict());
+    let explained = explain(&world.rollout, &world.fleet, LIMITS, world.now);
+    assert_eq!((&explained.blocker, explained.next_deadline), (&verdict.blocker, verdict.next_deadline));
+    for member in members(&world.rollout, &world.fleet) {
+        report(&world.rollout, member, &world.fleet, LIMITS, world.now);
+    }
     match (&verdict.action, &verdict.blocker) {
         (Some(action), None) => {
             let mut after = world.clone();
             after.wish(action.clone());
             assert!(decide(&after.rollout, action.clone()).is_err(), "{action:?} twice");
         }
-        (None, Some(Blocker::Ended)) => assert!(world.rollout.state.is_terminal()),
+        (None, Some(Blocker::Ended)) => assert!(!world.rollout.is_live()),
+        // Only people can go on, and they can.
+        (None, Some(Blocker::NotStarted)) => {
+            assert!([Command::Start, Command::Cancel].into_iter().all(|wish| decide(&world.rollout, wish).is_ok()));
+        }
         (None, Some(_)) => {
             assert!(verdict.next_deadline.is_some_and(|at| at > world.now), "{verdict:?} at {}", world.now);
         }
@@ -99,6 +120,29 @@ proptest! {
             world.run();
         }
         // From here on nothing is heard any more: only the clock moves, to where the engine says that it will think again.
+        for _ in 0..50 {
+            world.run();
+            check(&world);
+            match world.verdict().next_deadline {
+                Some(at) => world.now = at,
+                None => break,
+            }
+        }
+        prop_assert!(world.rollout.state.is_terminal(), "{:?}", world.rollout.state);
+        prop_assert!(!world.rollout.is_live(), "{:?}", world.rollout.rollback);
+    }
+
+    #[test]
+    fn a_held_rollout_waits_and_ends_as_any_other_once_it_is_started(
+        spec in specs(), history in prop::collection::vec(happening(), 0..30),
+    ) {
+        let mut world = World::new(NODES, Spec { held: true, ..spec });
+        for happening in history.iter().filter(|happening| !matches!(happening, Happening::RolledBack)) {
+            happen(&mut world, happening);
+            check(&world);
+            prop_assert_eq!(world.run(), [] as [&str; 0]);
+        }
+        world.wish(Command::Start);
         for _ in 0..50 {
             world.run();
             check(&world);

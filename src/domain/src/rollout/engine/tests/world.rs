@@ -1,8 +1,10 @@
 //! A fleet of values around one rollout: what the views hold on a replica, with a clock that the test moves.
 
-use crate::fleet::{Beat, Desired, Fleet};
+use crate::fleet::{Assigner, Beat, Desired, Fleet};
 use crate::node::{self, Node, Registered, Report};
-use crate::rollout::{self, HealthGates, Limits, Rollout, Selector, Spec, Strategy, Verdict, decide, evaluate};
+use crate::rollout::{
+    self, HealthGates, LateJoiners, Limits, Rollout, Selector, Spec, Strategy, Verdict, decide, evaluate,
+};
 use crate::{BundleId, Digest, Labels, NodeId, NodeName, Position, RolloutId, Slug};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
@@ -77,6 +79,22 @@ pub fn spec() -> Spec {
         progress_deadline_s: DEADLINE_S,
         health_gates: HealthGates { heartbeat_healthy: true },
         target_count: 0,
+        held: false,
+        late_joiners: LateJoiners::Join,
+    }
+}
+
+fn registered() -> Registered {
+    Registered {
+        name: "n".parse().unwrap(),
+        labels: Labels::default(),
+        version: None,
+        ip: None,
+        hostname: None,
+        capabilities: Vec::new(),
+        metadata: serde_json::Map::new(),
+        join_token_id: None,
+        approval_required: false,
     }
 }
 
@@ -93,6 +111,9 @@ impl World {
             world.register(i, Labels::default());
             world.reports(i, OLD);
         }
+        let (names, created) = ((world.rollout.org, world.rollout.project, world.rollout.id), world.position);
+        world.rollout = Rollout::created(names, &spec, now, Position(created.0 + 1));
+        world.position.0 += 1;
         world
     }
 
@@ -103,17 +124,7 @@ impl World {
 
     pub fn register(&mut self, i: u8, labels: Labels) {
         let name: NodeName = format!("n{i:02}").parse().unwrap();
-        let fact = Registered {
-            name: name.clone(),
-            labels,
-            version: None,
-            ip: None,
-            hostname: None,
-            capabilities: Vec::new(),
-            metadata: serde_json::Map::new(),
-            join_token_id: None,
-            approval_required: false,
-        };
+        let fact = Registered { name: name.clone(), labels, ..registered() };
         let position = self.next();
         let node = Node::registered(("default".parse().unwrap(), project(), id(i)), &fact, self.now, position);
         self.fleet.names.insert(id(i), name.clone());
@@ -146,8 +157,38 @@ impl World {
         self.fleet.beats.insert(id(i), Beat { at: self.now, healthy: true });
     }
 
+    /// One more online node that runs the old bundle, of as many as one likes.
+    pub fn register_many(&mut self, i: u16) {
+        let (name, labels) = (format!("m{i:05}").parse::<NodeName>().unwrap(), Labels::default());
+        let fact = Registered { name: name.clone(), labels, ..registered() };
+        let [high, low] = i.to_be_bytes();
+        let (mut bytes, position) = ([0xdd; 16], self.next());
+        (bytes[0], bytes[1]) = (high, low);
+        let id = NodeId::from_bytes(bytes);
+        let mut node = Node::registered(("default".parse().unwrap(), project(), id), &fact, self.now, position);
+        node.active_bundle = Some(OLD);
+        self.fleet.names.insert(id, name.clone());
+        self.fleet.by_name.insert(name, node);
+    }
+
+    pub fn desired(&self, i: u8) -> Option<Desired> {
+        self.fleet.desired.get(&id(i)).cloned()
+    }
+
+    pub fn desire(&mut self, i: u8, desired: Desired) {
+        self.fleet.desired.insert(id(i), desired);
+    }
+
+    pub fn fleet_node(&self, i: u8) -> &Node {
+        self.fleet.node(id(i)).unwrap()
+    }
+
     pub fn fails(&mut self, i: u8, reason: &str) {
-        let failed = Some(node::ActivationFailed { bundle_id: NEW, reason: reason.into() });
+        self.fails_on(i, NEW, reason);
+    }
+
+    pub fn fails_on(&mut self, i: u8, bundle_id: BundleId, reason: &str) {
+        let failed = Some(node::ActivationFailed { bundle_id, reason: reason.into() });
         self.node(i, node::Command::Observe { report: Report::default(), failed });
     }
 
@@ -158,8 +199,9 @@ impl World {
     /// Another rollout assigns the node.
     pub fn is_taken_over(&mut self, i: u8) {
         let position = self.next();
-        let rollout = RolloutId::from_bytes([0xcc; 16]);
-        self.fleet.desired.insert(id(i), Desired { bundle: OLD, rollout, position, assigned_at: self.now });
+        let by = Assigner::Rollout(RolloutId::from_bytes([0xcc; 16]));
+        let desired = Desired { bundle: OLD, by, before: Some(OLD), position, assigned_at: self.now };
+        self.fleet.desired.insert(id(i), desired);
     }
 
     pub fn revoke(&mut self, bundle: BundleId) {
@@ -200,23 +242,45 @@ impl World {
         let (position, now) = (self.next(), self.now);
         self.rollout.evolve(event, now, position);
         self.facts.push((event.clone(), now, position));
-        if let rollout::Event::StepStarted(step) = event {
-            let rollout = self.rollout.id;
-            let desired = Desired { bundle: step.bundle_id, rollout, position, assigned_at: now };
-            for node_id in &step.node_ids {
-                if let Some(name) = self.fleet.names.get(node_id) {
-                    self.fleet.by_name.get_mut(name).unwrap().assigned();
-                    self.fleet.desired.insert(*node_id, desired.clone());
+        match event {
+            rollout::Event::StepStarted(step) => self.assign(step.bundle_id, &step.node_ids),
+            rollout::Event::LateAssigned(late) => self.assign(late.bundle_id, &late.node_ids),
+            rollout::Event::RollbackStarted(started) => {
+                for restore in &started.restores {
+                    let by = Assigner::Rollback(self.rollout.id);
+                    let (bundle, before) = (restore.bundle_id, None);
+                    let desired = Desired { bundle, by, before, position, assigned_at: now };
+                    for node_id in &restore.node_ids {
+                        self.fleet.desired.insert(*node_id, desired.clone());
+                    }
                 }
             }
+            rollout::Event::Failed(_) | rollout::Event::Cancelled(_) | rollout::Event::RollbackEnded(_) => {
+                self.withdraw();
+            }
+            _ => {}
         }
-        if let rollout::Event::Failed(_) | rollout::Event::Cancelled(_) = event {
-            for node_id in self.rollout.steps.iter().flat_map(|step| &step.node_ids) {
-                let untaken = self.fleet.node(*node_id).is_some_and(|node| node.active_bundle != Some(NEW));
-                let ours = self.fleet.desired.get(node_id).is_some_and(|desired| desired.rollout == self.rollout.id);
-                if untaken && ours {
-                    self.fleet.desired.remove(node_id);
-                }
+    }
+
+    fn assign(&mut self, bundle: BundleId, node_ids: &[NodeId]) {
+        let by = Assigner::Rollout(self.rollout.id);
+        for node_id in node_ids {
+            let Some(name) = self.fleet.names.get(node_id) else { continue };
+            let node = self.fleet.by_name.get_mut(name).unwrap();
+            node.assigned();
+            let old = self.fleet.desired.get(node_id).filter(|desired| desired.by == by);
+            let before = old.map_or(node.active_bundle, |old| old.before);
+            let desired = Desired { bundle, by, before, position: self.position, assigned_at: self.now };
+            self.fleet.desired.insert(*node_id, desired);
+        }
+    }
+
+    fn withdraw(&mut self) {
+        for node_id in self.rollout.steps.iter().flat_map(|step| &step.node_ids) {
+            let untaken = self.fleet.node(*node_id).is_some_and(|node| node.active_bundle != Some(NEW));
+            let ours = self.fleet.desired.get(node_id).is_some_and(|desired| desired.is_of(self.rollout.id));
+            if untaken && ours {
+                self.fleet.desired.remove(node_id);
             }
         }
     }
