@@ -9,6 +9,7 @@ mod node;
 mod operation;
 mod page;
 mod project;
+mod report;
 mod rollout;
 mod route;
 mod status;
@@ -28,6 +29,7 @@ pub use node::{
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;
 pub use project::{CreateProject, ProjectBody};
+pub use report::{ReportCursor, ReportWindow, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent};
 pub use rollout::{CreateRollout, ProgressBody, RolloutBody, RolloutDetail, StepBody};
 pub use route::{Access, Limiter, Method, ROUTES, Route};
 pub use status::{DurabilityBody, Readiness};

@@ -8,4 +8,5 @@ mod register;
 mod token;
 
 pub(crate) use heartbeat::aggregate;
+pub(crate) use ingest::ReportKind;
 pub(crate) use token::AUDIENCE;

@@ -5,11 +5,13 @@ mod api_key;
 mod bundle;
 mod node;
 mod project;
+mod report;
 mod rollout;
 
 use crate::caller::Caller;
 use crate::control::Control;
 use crate::execute::{Decision, Meta, command_id, unavailable};
+use crate::nodes::ReportKind;
 use contract::{Answer, ApiError, ErrorCode, Operation, Request, Route};
 use domain::{Actor, Aggregate, CommandId, Position, Slug};
 use serde_json::{Value, json};
@@ -81,6 +83,10 @@ impl Control {
             Operation::NodeStats => call.count_nodes(),
             Operation::NodeShow => call.show_node(),
             Operation::NodeDelete => call.delete_node().await,
+            Operation::NodeEvents | Operation::NodeAllEvents => call.list_reports(ReportKind::Events).await,
+            Operation::NodeMetrics => call.list_reports(ReportKind::Metrics).await,
+            Operation::NodeWafEvents | Operation::NodeAllWafEvents => call.list_reports(ReportKind::WafEvents).await,
+            Operation::NodeConfig => call.show_config().await,
             Operation::BundleCreate => call.create_bundle().await,
             Operation::BundleList => call.list_bundles(),
             Operation::BundleShow => call.show_bundle(),

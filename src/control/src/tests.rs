@@ -14,6 +14,7 @@ mod offers;
 mod operations;
 mod registration;
 mod replicas;
+mod reports;
 mod rigged;
 mod stage;
 mod world;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::bundle::tests::bundle as bundle_body;
+use super::node::reports::tests as reports;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
 use crate::exit::Exit;
@@ -56,6 +57,10 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::NodeStats => json!({"stats": {"total": 1, "online": 1, "offline": 0, "unknown": 0,
             "by_status": {"online": 1, "offline": 0, "unknown": 0}}}),
         Operation::NodeShow => json!({ "node": node("proxy-1") }),
+        Operation::NodeEvents | Operation::NodeAllEvents => reports::events_body(),
+        Operation::NodeWafEvents | Operation::NodeAllWafEvents => reports::waf_body(),
+        Operation::NodeMetrics => reports::metrics_body(),
+        Operation::NodeConfig => reports::config_body(),
         Operation::BundleList => json!({"bundles": [bundle_body("compiled")], "total": 1, "next": null}),
         Operation::BundleShow | Operation::BundleCreate | Operation::BundleRevoke => bundle_body("compiled"),
         Operation::BundleDownload => json!({"download_url": "http://x", "checksum": "sha256:00", "size": 1}),

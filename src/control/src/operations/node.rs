@@ -72,12 +72,12 @@ impl Call<'_> {
     }
 }
 
-fn not_found() -> ApiError {
+pub(super) fn not_found() -> ApiError {
     ApiError::not_found("Node")
 }
 
 /// By id, or by name: a name is as unique within the project, and people type names.
-fn find<'a>(state: &'a State, place: &Place, id_or_name: &str) -> Option<&'a NodeRow> {
+pub(super) fn find<'a>(state: &'a State, place: &Place, id_or_name: &str) -> Option<&'a NodeRow> {
     if let Ok(id) = id_or_name.parse::<NodeId>() {
         return state.nodes.row(id).filter(|row| row.node.project == place.project && row.node.org == place.org);
     }
