@@ -7,6 +7,8 @@ mod contract_http;
 mod crashes;
 mod failures;
 mod harness;
+mod hostile;
+mod observability;
 mod permissions;
 mod readme;
 mod replicas;

@@ -71,10 +71,15 @@ impl Client {
     }
 
     pub async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, CallError> {
-        let answered = tokio::time::timeout(CALL_TIMEOUT, self.exchange(call)).await;
-        let body = answered.unwrap_or_else(|_| {
-            Err(CallError::Unreachable(format!("no answer within {} s", CALL_TIMEOUT.as_secs())))
-        })?;
+        self.call_that_waits(call, Duration::ZERO).await
+    }
+
+    /// A call that the server is asked to answer only after `wait`, if nothing happens before.
+    pub async fn call_that_waits<T: DeserializeOwned>(&self, call: Call<'_>, wait: Duration) -> Result<T, CallError> {
+        let timeout = CALL_TIMEOUT + wait;
+        let answered = tokio::time::timeout(timeout, self.exchange(call)).await;
+        let body = answered
+            .unwrap_or_else(|_| Err(CallError::Unreachable(format!("no answer within {} s", timeout.as_secs()))))?;
         // What serde would say may quote the answer, and with it a token.
         let place = |e: serde_json::Error| format!("unexpected JSON in line {}, column {}", e.line(), e.column());
         serde_json::from_slice(&body).map_err(|e| CallError::Malformed(place(e)))

@@ -42,6 +42,10 @@ pub struct Machine {
     token_ends: Option<Duration>,
     /// What the newest poll answer asked for.
     poll_after: Duration,
+    /// When the newest poll began.
+    polled_at: Duration,
+    /// What came of an offer is not told yet; once it is, the next poll can wait for another.
+    poll_after_beat: bool,
     work: Work,
     fetch_failures: u32,
     staged: Option<BundleId>,
@@ -74,6 +78,8 @@ impl Machine {
             poll: Job::default(),
             token_ends: None,
             poll_after: pace::POLL_DEFAULT,
+            polled_at: Duration::ZERO,
+            poll_after_beat: false,
             work: Work::Idle,
             fetch_failures: 0,
             staged: None,
@@ -129,6 +135,8 @@ impl Machine {
             actions.push(Action::Beat(credential, self.beat_to_tell()));
         }
         if matches!(self.work, Work::Idle) && self.poll.start(now.elapsed) {
+            self.polled_at = now.elapsed;
+            self.poll_after_beat = false;
             actions.push(Action::Poll(credential));
         }
         actions
@@ -191,6 +199,9 @@ impl Machine {
                     self.beat.due = now;
                 } else {
                     self.failure = None;
+                    if std::mem::take(&mut self.poll_after_beat) && !self.poll.running {
+                        self.poll.due = now;
+                    }
                 }
             }
             Err(error) => {
@@ -215,6 +226,7 @@ impl Machine {
         match answer {
             Ok(LatestBundle::NoUpdate(answer)) => {
                 self.rest(answer.poll_after_s, now.elapsed);
+                self.wait_on(now.elapsed);
                 Vec::new()
             }
             Ok(LatestBundle::Offer(offer)) => {
@@ -339,9 +351,19 @@ impl Machine {
         self.poll.succeed(now + self.poll_after);
     }
 
+    /// Without an offer the next question follows at once, if the server did wait: one that has no room for it, or stops, or
+    /// does not know how, answers early and is asked again after a while.
+    fn wait_on(&mut self, now: Duration) {
+        let Some(wait) = self.pace.wait else { return };
+        let waited = now.saturating_sub(self.polled_at) >= wait;
+        self.poll.due = if waited { now } else { now + wait.min(self.poll_after) };
+    }
+
+    /// A question before the beat is heard would get the same offer again.
     fn rest_after_work(&mut self, now: Duration) {
         self.fetch_failures = 0;
         self.poll.due = now + self.poll_after;
+        self.poll_after_beat = self.pace.wait.is_some();
     }
 
     /// After the first attempt to get a token the node key serves where there is none.

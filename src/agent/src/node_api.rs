@@ -11,6 +11,7 @@ use hyper::Method;
 use runtime::files::read_secret;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 pub struct NodeApi {
     pub client: Client,
@@ -61,7 +62,11 @@ impl NodeApi {
     }
 
     pub async fn poll(&self, credential: Credential) -> Result<LatestBundle, CallError> {
-        self.node(Method::GET, "bundles/latest", credential, None).await
+        let Some(wait) = self.settings.wait else {
+            return self.node(Method::GET, "bundles/latest", credential, None).await;
+        };
+        let route = format!("bundles/latest?wait={}", wait.as_secs());
+        self.node_that_waits((Method::GET, &route), credential, None, wait).await
     }
 
     async fn node<T: serde::de::DeserializeOwned>(
@@ -70,6 +75,16 @@ impl NodeApi {
         route: &str,
         credential: Credential,
         body: Option<Vec<u8>>,
+    ) -> Result<T, CallError> {
+        self.node_that_waits((method, route), credential, body, Duration::ZERO).await
+    }
+
+    async fn node_that_waits<T: serde::de::DeserializeOwned>(
+        &self,
+        (method, route): (Method, &str),
+        credential: Credential,
+        body: Option<Vec<u8>>,
+        wait: Duration,
     ) -> Result<T, CallError> {
         let Some(credentials) = self.credentials.get() else {
             return Err(CallError::Malformed("this node is not registered".to_owned()));
@@ -80,7 +95,8 @@ impl NodeApi {
             _ => Auth::Key(credentials.node_key()),
         };
         let path = format!("/api/v1/nodes/{}/{route}", credentials.node_id);
-        self.client.call(Call { method, path: &path, auth, idempotency_key: None, body }).await
+        let call = Call { method, path: &path, auth, idempotency_key: None, body };
+        self.client.call_that_waits(call, wait).await
     }
 
     fn registration(&self) -> Result<Registration, StateError> {

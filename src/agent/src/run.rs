@@ -65,7 +65,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         tracing::warn!("`current` does not lead to the active bundle; it does again");
         activation.store.point(&active.digest)?;
     }
-    let pace = Pace { poll: settings.poll_interval, heartbeat: settings.heartbeat_interval };
+    let pace = Pace { poll: settings.poll_interval, wait: settings.wait, heartbeat: settings.heartbeat_interval };
     let seed = u64::from_le_bytes(trust::random_bytes());
     let bytes_max = UnpackLimits::default().archive_bytes_max;
     let driver = Driver {

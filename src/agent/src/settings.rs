@@ -22,6 +22,7 @@ const DATA_DIR: &str = "/var/lib/pilothouse-agent";
 const COMMAND_TIMEOUT_S: u64 = 30;
 const COMMAND_TIMEOUT_S_MAX: u64 = 3600;
 const INTERVAL_S_MAX: u64 = 3600;
+const WAIT_S: u64 = 30;
 const KEEP_BUNDLES: usize = 3;
 const KEEP_BUNDLES_MAX: usize = 100;
 const HOSTNAME_FILE: &str = "/proc/sys/kernel/hostname";
@@ -67,6 +68,9 @@ pub struct Settings {
     pub command_timeout: Duration,
     /// None: what the server says.
     pub poll_interval: Option<Duration>,
+    /// How long the server may let a question for bundles wait. None: it is to answer at once, as always with a fixed
+    /// `poll_interval`.
+    pub wait: Option<Duration>,
     /// None: what the server says.
     pub heartbeat_interval: Option<Duration>,
     pub keep_bundles: usize,
@@ -85,6 +89,8 @@ impl Settings {
         let project = said.project.ok_or(SettingsError::Missing { setting: "project" })?;
         let project = project.parse().map_err(|e: domain::TextError| invalid("project", e.to_string()))?;
         let hostname = hostname();
+        let poll_interval = interval("poll_interval_s", said.poll_interval_s)?;
+        let wait_s = bounded("wait_s", said.wait_s, WAIT_S, 0..=u64::from(contract::WAIT_S_MAX))?;
         let settings = Settings {
             server_url,
             ca_file: said.ca_file,
@@ -103,7 +109,8 @@ impl Settings {
                 COMMAND_TIMEOUT_S,
                 1..=COMMAND_TIMEOUT_S_MAX,
             )?),
-            poll_interval: interval("poll_interval_s", said.poll_interval_s)?,
+            poll_interval,
+            wait: (wait_s > 0 && poll_interval.is_none()).then(|| Duration::from_secs(wait_s)),
             heartbeat_interval: interval("heartbeat_interval_s", said.heartbeat_interval_s)?,
             keep_bundles: bounded("keep_bundles", said.keep_bundles, KEEP_BUNDLES as u64, 1..=KEEP_BUNDLES_MAX as u64)?
                 as usize,

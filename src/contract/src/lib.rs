@@ -13,6 +13,7 @@ mod report;
 mod rollout;
 mod route;
 mod status;
+mod waiting;
 
 pub use api_key::{ApiKeyBody, ApiKeyCreated, CreateApiKey};
 pub use bundle::{BundleBody, BundleDownload, BundleVerification, CreateBundle, FileBody, ProblemBody, RevokeBundle};
@@ -33,3 +34,4 @@ pub use report::{ReportCursor, ReportWindow, ReportedConfig, ReportedEvent, Repo
 pub use rollout::{CreateRollout, ProgressBody, RolloutBody, RolloutDetail, StepBody};
 pub use route::{Access, Limiter, Method, ROUTES, Route};
 pub use status::{DurabilityBody, Readiness};
+pub use waiting::{WAIT_S_MAX, wait_s};

@@ -131,7 +131,13 @@ pub const ROUTES: &[Route] = &[
         ..public(Post, "/api/v1/projects/{slug}/nodes/register", "Register a node; shows its key once")
     },
     node(Post, "/api/v1/nodes/{id}/heartbeat", 200, &[422], "Tell that the node is alive and what it runs"),
-    node(Get, "/api/v1/nodes/{id}/bundles/latest", 200, &[], "The bundle that the node should run, if it does not yet"),
+    node(
+        Get,
+        "/api/v1/nodes/{id}/bundles/latest",
+        200,
+        &[422],
+        "The bundle that the node should run, if it does not yet; waits for one if asked to",
+    ),
     Route {
         access: Access::NodeKey,
         ..node(Post, "/api/v1/nodes/{id}/token", 200, &[503], "Exchange the node key for a 12-hour token")
@@ -148,6 +154,16 @@ pub const ROUTES: &[Route] = &[
     },
     operator((Post, "/api/v1/projects"), Operation::ProjectCreate, FullAccess, 201, &[422], "Create a project"),
     operator((Get, "/api/v1/projects"), Operation::ProjectList, ApiKey, 200, &[], "List projects"),
+    Route {
+        access: ApiKey,
+        limiter: Limiter::Api,
+        also: &[422],
+        ..public(
+            Get,
+            "/api/v1/projects/{slug}/stream",
+            "Facts of a project as they happen (server-sent events); each kind needs its read scope",
+        )
+    },
     operator((Get, "/api/v1/projects/{slug}/nodes"), Operation::NodeList, NODES_READ, 200, &[404, 422], "List nodes"),
     operator(
         (Get, "/api/v1/projects/{slug}/nodes/stats"),

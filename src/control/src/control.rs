@@ -6,11 +6,16 @@ use crate::org_keys::OrgKeys;
 use crate::pulse::Beats;
 use crate::readiness::DurabilityContract;
 use crate::settings::ControlSettings;
+use crate::store_metrics::StoreMetrics;
+use crate::streams::Streams;
 use crate::tokens::TokenCache;
+use crate::waiting::Waiters;
 use crate::{credentials, pulse, reactors};
+use bytes::Bytes;
 use contract::ApiError;
 use domain::{NodeId, Position, Slug};
-use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, Telemetry};
+use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, StoreError, Telemetry};
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, Semaphore};
@@ -52,7 +57,10 @@ struct Inner {
     credentials: Credentials,
     org_keys: OrgKeys,
     tokens: TokenCache,
+    store_metrics: StoreMetrics,
     beats: Beats,
+    waiters: Waiters,
+    streams: Streams,
     download_key: [u8; 32],
     compiling: Semaphore,
     /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
@@ -72,6 +80,8 @@ struct Inner {
 impl Control {
     pub fn new(parts: Parts) -> Control {
         let beats = Beats::new(&parts.settings);
+        let waiters = Waiters::new(parts.settings.waiting_max);
+        let streams = Streams::new(&parts.settings);
         let org_keys = OrgKeys::default();
         let download_key = parts.master_key.derive("download-url");
         let compiling = Semaphore::new(parts.settings.compile_concurrency.max(1));
@@ -81,7 +91,10 @@ impl Control {
             credentials: Credentials::default(),
             org_keys,
             tokens: TokenCache::default(),
+            store_metrics: StoreMetrics::default(),
             beats,
+            waiters,
+            streams,
             download_key,
             compiling,
             naming: Mutex::new(()),
@@ -106,6 +119,8 @@ impl Control {
         tasks.spawn(reactors::rollout::run(self.clone()));
         tasks.spawn(reactors::compile::run(self.clone()));
         tasks.spawn(reactors::orphans::run(self.clone()));
+        tasks.spawn(reactors::waiting::run(self.clone()));
+        tasks.spawn(reactors::streams::run(self.clone()));
         let parts = &self.0.parts;
         let every = parts.settings.snapshot_every_facts;
         let followed = parts.views.follow(parts.reader.clone(), parts.snapshots.clone(), every);
@@ -121,6 +136,17 @@ impl Control {
     /// Writes a snapshot, for a clean stop.
     pub async fn save_snapshot(&self) {
         self.views().save(self.0.parts.snapshots.as_ref()).await;
+    }
+
+    /// Answers everybody who waits, ends all streams, and lets none of both begin: the replica is about to stop.
+    pub fn stop_waiting(&self) {
+        self.waiters().close();
+        self.streams().close();
+    }
+
+    /// Nodes that wait for an offer.
+    pub fn waiting(&self) -> usize {
+        self.waiters().len()
     }
 
     pub fn position(&self) -> Position {
@@ -155,8 +181,27 @@ impl Control {
         self.0.parts.records.as_ref()
     }
 
-    pub(crate) fn blobs(&self) -> &dyn Blobs {
-        self.0.parts.blobs.as_ref()
+    pub(crate) async fn blob_len(&self, digest: &str) -> Result<Option<u64>, StoreError> {
+        self.0.parts.blobs.len(digest).await
+    }
+
+    /// The bytes of a blob, or of a range of it; none when it is not there.
+    pub(crate) async fn read_blob(&self, digest: &str, range: Option<Range<u64>>) -> Result<Option<Bytes>, StoreError> {
+        let read = self.0.parts.blobs.read(digest, range).await;
+        if let Ok(Some(bytes)) = &read {
+            self.store_metrics().blob_read(bytes.len());
+        }
+        read
+    }
+
+    /// Stores a blob and returns its digest.
+    pub(crate) async fn put_blob(&self, bytes: Bytes) -> Result<String, StoreError> {
+        let size = bytes.len();
+        let put = self.0.parts.blobs.put(bytes).await;
+        if put.is_ok() {
+            self.store_metrics().blob_written(size);
+        }
+        put
     }
 
     pub(crate) fn pulse(&self) -> &dyn Pulse {
@@ -183,12 +228,25 @@ impl Control {
         &self.0.org_keys
     }
 
+    /// What the store costs this replica, for `/metrics`.
+    pub fn store_metrics(&self) -> &StoreMetrics {
+        &self.0.store_metrics
+    }
+
     pub(crate) fn tokens(&self) -> &TokenCache {
         &self.0.tokens
     }
 
     pub(crate) fn beats(&self) -> &Beats {
         &self.0.beats
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.0.waiters
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     pub(crate) fn download_key(&self) -> &[u8; 32] {

@@ -33,7 +33,7 @@ impl Control {
         if !trust::verify_download(self.download_key(), digest.as_str(), expires, signature, now().as_second()) {
             return Err(refused());
         }
-        let total = self.blobs().len(digest.as_str()).await.map_err(store_error)?;
+        let total = self.blob_len(digest.as_str()).await.map_err(store_error)?;
         let total = total.ok_or_else(|| ApiError::not_found("Bundle archive"))?;
         Ok(Download { control: self.clone(), digest, total })
     }
@@ -50,7 +50,7 @@ impl Download {
         if range.start >= end {
             return Ok(Bytes::new());
         }
-        let bytes = self.control.blobs().read(self.digest.as_str(), Some(range.start..end)).await;
+        let bytes = self.control.read_blob(self.digest.as_str(), Some(range.start..end)).await;
         bytes.map_err(store_error)?.ok_or_else(|| ApiError::not_found("Bundle archive"))
     }
 }

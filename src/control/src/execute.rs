@@ -2,6 +2,7 @@
 //! when somebody was first, the views catch up and the decision is made again.
 
 use crate::control::Control;
+use crate::store_metrics::Appended;
 use contract::{ApiError, ErrorCode};
 use domain::{Actor, Aggregate, CommandId, Envelope, Event, Position};
 use futures_util::future::BoxFuture;
@@ -155,9 +156,13 @@ impl Control {
         deadline: Instant,
         send: impl Fn() -> BoxFuture<'a, Outcome>,
     ) -> Result<Stored, ApiError> {
+        tracing::Span::current().record("command_id", tracing::field::display(meta.command));
         let mut pause = RETRY_PAUSE_MIN;
         loop {
-            match send().await {
+            let sent = Instant::now();
+            let outcome = send().await;
+            self.store_metrics().appended(appended(&outcome), sent.elapsed());
+            match outcome {
                 Outcome::Committed { position, duplicate } => return Ok(Stored::At(position, duplicate)),
                 Outcome::Conflict { actual } => return Ok(Stored::Conflict(actual)),
                 // The message id makes the repeat harmless: if the first one was stored, the answer is its position.
@@ -182,6 +187,18 @@ impl Control {
             // The winner is in the views already: the next decision sees it, after a moment that keeps two losers apart.
             let jitter_ms = u64::from(trust::random_bytes::<1>()[0] % 5) + u64::from(attempt / 4);
             tokio::time::sleep(Duration::from_millis(jitter_ms)).await;
+        }
+        self.wait_for(position).await
+    }
+
+    /// Waits until the views hold a position that a client names; one that the journal has not reached is the client's mistake.
+    pub(crate) async fn wait_for_named(&self, position: Position) -> Result<(), ApiError> {
+        if position > self.position() {
+            let last = self.reader().last_position().await.map_err(store_error)?;
+            if position > last {
+                let message = format!("min_position {position} lies beyond the journal, which ends at {last}");
+                return Err(ApiError::new(ErrorCode::MalformedRequest, message));
+            }
         }
         self.wait_for(position).await
     }
@@ -211,6 +228,15 @@ fn to_append(meta: &Meta, index: u32, time: Timestamp, fact: Fact) -> Result<App
         return Err(ApiError::new(ErrorCode::PayloadTooLarge, message));
     }
     Ok(Append { subject, guard: fact.guard, message_id: envelope.id(), body: body.into() })
+}
+
+fn appended(outcome: &Outcome) -> Appended {
+    match outcome {
+        Outcome::Committed { duplicate: false, .. } => Appended::Committed,
+        Outcome::Committed { duplicate: true, .. } => Appended::Duplicate,
+        Outcome::Conflict { .. } => Appended::Conflict,
+        Outcome::Unknown(_) => Appended::Unknown,
+    }
 }
 
 /// The time in whole milliseconds: what facts and answers carry.

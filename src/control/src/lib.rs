@@ -19,7 +19,10 @@ mod pulse;
 mod reactors;
 mod readiness;
 mod settings;
+mod store_metrics;
+mod streams;
 mod tokens;
+mod waiting;
 
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use caller::{Caller, Grants, NodeCredential, NodeIdentity};
@@ -27,6 +30,8 @@ pub use control::{Control, Parts};
 pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
 pub use readiness::DurabilityContract;
 pub use settings::ControlSettings;
+pub use store_metrics::StoreMetrics;
+pub use streams::{FactStream, StreamFact, StreamItem};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -7,6 +7,7 @@ mod node;
 mod project;
 mod report;
 mod rollout;
+mod stream;
 
 use crate::caller::Caller;
 use crate::control::Control;
@@ -73,7 +74,7 @@ impl Control {
     ) -> Result<Answer, ApiError> {
         caller.check(Route::of(operation).access)?;
         if let Some(position) = request.min_position {
-            self.wait_for(Position(position)).await?;
+            self.wait_for_named(Position(position)).await?;
         }
         let call = Call { control: self, caller, operation, request, base_url };
         match operation {
@@ -105,6 +106,14 @@ impl Control {
             Operation::ApiKeyShow => call.show_api_key(),
             Operation::ApiKeyRevoke => call.revoke_api_key().await,
         }
+    }
+
+    fn place(&self, caller: &Caller, slug: Option<&str>) -> Result<Place, ApiError> {
+        let not_found = || ApiError::not_found("Project");
+        let slug: Slug = slug.and_then(|slug| slug.parse().ok()).ok_or_else(not_found)?;
+        let state = self.views().read();
+        let project = state.orgs.project(&slug).filter(|project| caller.sees(&project.org, &slug));
+        project.map(|project| Place { org: project.org.clone(), project: slug.clone() }).ok_or_else(not_found)
     }
 
     /// The command that a request stands for. Without a key nobody can repeat it.
@@ -158,11 +167,7 @@ pub(crate) fn request_hash(parts: &[&str], body: &Value) -> u64 {
 impl Call<'_> {
     /// 404 unless the project exists and the caller may know of it.
     fn place(&self) -> Result<Place, ApiError> {
-        let not_found = || ApiError::not_found("Project");
-        let slug: Slug = self.request.project.as_deref().and_then(|slug| slug.parse().ok()).ok_or_else(not_found)?;
-        let state = self.control.views().read();
-        let project = state.orgs.project(&slug).filter(|project| self.caller.sees(&project.org, &slug));
-        project.map(|project| Place { org: project.org.clone(), project: slug.clone() }).ok_or_else(not_found)
+        self.control.place(self.caller, self.request.project.as_deref())
     }
 
     fn id(&self) -> &str {

@@ -94,6 +94,7 @@ async fn write_batch(control: &Control, batch: Vec<Waiting>) {
         Ok(body) => control.pulse().publish(PulseKind::Beat, &control.beats().edge, body.into()).await,
         Err(e) => Err(journal::StoreError::Corrupt(e.to_string())),
     };
+    control.store_metrics().beats(beats.len(), stored.is_ok());
     if let Err(e) = &stored {
         tracing::warn!(beats = beats.len(), error = e as &dyn std::error::Error, "heartbeats not stored");
     }

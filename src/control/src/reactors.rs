@@ -5,3 +5,5 @@ pub(crate) mod compile;
 pub(crate) mod liveness;
 pub(crate) mod orphans;
 pub(crate) mod rollout;
+pub(crate) mod streams;
+pub(crate) mod waiting;

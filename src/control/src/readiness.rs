@@ -26,6 +26,7 @@ impl Control {
         match self.reader().last_position().await {
             Ok(last) => {
                 let lag = last.0.saturating_sub(self.position().0);
+                self.store_metrics().lag(lag);
                 if !self.is_caught_up() || lag > LAG_FACTS_MAX {
                     reasons.push(format!("the views are {lag} facts behind the journal"));
                 }

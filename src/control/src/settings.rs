@@ -1,6 +1,7 @@
 //! Settings of the write side. The operator binary fills them from its settings file.
 
 use domain::rollout::Limits;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct ControlSettings {
@@ -19,6 +20,15 @@ pub struct ControlSettings {
     pub pulse_linger_ms: u64,
     pub pulse_batch_beats_max: usize,
     pub snapshot_every_facts: u64,
+    /// Nodes that may wait for an offer at the same time; more are answered at once.
+    pub waiting_max: usize,
+    /// Open streams of facts, all together and of one API key.
+    pub streams_max: usize,
+    pub streams_per_key_max: usize,
+    /// How many facts a reader that comes back can have again.
+    pub stream_facts_max: usize,
+    /// How long a stream may be silent before it says that it lives.
+    pub stream_quiet: Duration,
     /// Scheme and authority of links given to operators over NATS, such as `https://control.example`.
     pub public_url: String,
 }
@@ -35,9 +45,14 @@ impl Default for ControlSettings {
             assignment_ttl_s: 86_400,
             compile_concurrency: 1,
             rollout_paused_max_s: 604_800,
-            pulse_linger_ms: 3,
+            pulse_linger_ms: 1,
             pulse_batch_beats_max: 2_000,
             snapshot_every_facts: 50_000,
+            waiting_max: 20_000,
+            streams_max: 1_000,
+            streams_per_key_max: 16,
+            stream_facts_max: 10_000,
+            stream_quiet: Duration::from_secs(15),
             public_url: String::new(),
         }
     }

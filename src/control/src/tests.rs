@@ -17,4 +17,5 @@ mod replicas;
 mod reports;
 mod rigged;
 mod stage;
+mod waiting;
 mod world;

@@ -1,7 +1,10 @@
 //! Who is connected, and under which name they reached us: the start of every link in an answer.
 
-use axum::http::HeaderMap;
+use crate::auth::malformed;
+use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
+use axum::http::{Version, header};
+use contract::ApiError;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +54,14 @@ pub(crate) fn base_url(public_url: &str, peer: &Peer, uri: &Uri, host: Option<&s
     }
 }
 
-/// Whether more than one `Host` was sent, which RFC 9112 §3.2 refuses.
-pub(crate) fn has_two_hosts(headers: &HeaderMap) -> bool {
-    headers.get_all(axum::http::header::HOST).iter().nth(1).is_some()
+/// HTTP/1.1 asks for exactly one `Host`, whatever the target's form; HTTP/1.0 for at most one (RFC 9112 §3.2).
+pub(crate) fn check_host(parts: &Parts) -> Result<(), ApiError> {
+    let count = parts.headers.get_all(header::HOST).iter().take(2).count();
+    match count {
+        0 if parts.version == Version::HTTP_11 => Err(malformed("the header host is missing")),
+        2 => Err(malformed("the header host is given more than once")),
+        _ => Ok(()),
+    }
 }
 
 /// A host name or address with an optional port; no user, no escapes.

@@ -2,7 +2,7 @@
 
 use crate::auth::{malformed, node_credential, single};
 use crate::base_url::{Peer, base_url};
-use crate::body::read_json;
+use crate::body;
 use crate::exchange::Endpoint;
 use crate::limits::{Key, Verdict};
 use crate::reply::{POSITION, Refusal};
@@ -15,6 +15,7 @@ use control::{Control, NodeIdentity};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedSemaphorePermit;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
@@ -27,6 +28,8 @@ pub(crate) struct Call {
     /// Only ever reached through `&mut`: the mutex is there to let handlers share the rest across their waits.
     body: Mutex<Body>,
     peer: Peer,
+    /// Held while a large body is handled.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
@@ -39,7 +42,7 @@ impl Call {
             false => None,
         };
         let peer = parts.extensions.get().copied().unwrap_or(Peer::IN_PROCESS);
-        Ok(Call { endpoint, parts, params, body: Mutex::new(body), peer })
+        Ok(Call { endpoint, parts, params, body: Mutex::new(body), peer, place: None })
     }
 
     pub fn control(&self) -> &Control {
@@ -118,7 +121,10 @@ impl Call {
     pub async fn read_body(&mut self) -> Result<Value, ApiError> {
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         let timeout = self.endpoint.shared.config.request_timeout;
-        read_json(&self.parts.headers, body, self.endpoint.bytes_max, timeout).await
+        let bytes = body::read(&self.parts.headers, body, self.endpoint.bytes_max, timeout).await?;
+        let parsed = self.endpoint.shared.large_bodies.parse(bytes).await?;
+        self.place = parsed.place;
+        Ok(parsed.value)
     }
 
     /// The node that has proven itself, with a token of its bucket taken.

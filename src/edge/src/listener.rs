@@ -4,14 +4,15 @@
 //! in our memory.
 
 mod connection;
+mod own_answers;
 mod tls;
 mod watched;
 
 use crate::base_url::{Peer, Scheme};
 use crate::config::ListenConfig;
 use crate::router::Edge;
-use axum::Router;
-use connection::Times;
+use connection::{Host, Times};
+pub(crate) use own_answers::Dropped;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -88,7 +89,9 @@ impl Listeners {
 pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Output = ()>) {
     let (phase, phases) = watch::channel(Phase::Serving);
     let room = Arc::new(Semaphore::new(listeners.connections_max as usize));
-    let door = Door { router: edge.router(), edge, times: listeners.times, phases, room: room.clone() };
+    let (metrics, control) = (edge.shared.metrics.clone(), edge.shared.control.clone());
+    let host = Host { router: edge.router(), times: listeners.times, metrics, phases };
+    let door = Door { host, room: room.clone() };
     let accepting = async {
         tokio::join!(
             async {
@@ -108,6 +111,8 @@ pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Outpu
         () = accepting => {}
         () = shutdown => {}
     }
+    // Those who wait are requests in progress that would not finish by themselves.
+    control.stop_waiting();
     // Nobody listens for phases when no connection is open.
     let _ = phase.send(Phase::Draining);
     let all_closed = room.acquire_many(listeners.connections_max);
@@ -130,10 +135,7 @@ async fn bind(setting: &'static str, address: &str) -> Result<TcpListener, Liste
 
 /// What accepting a connection needs.
 struct Door {
-    router: Router,
-    edge: Edge,
-    times: Times,
-    phases: watch::Receiver<Phase>,
+    host: Host,
     room: Arc<Semaphore>,
 }
 
@@ -170,24 +172,30 @@ impl Door {
         peer: Peer,
         tls: Option<TlsAcceptor>,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (router, times, mut phases) = (self.router.clone(), self.times, self.phases.clone());
-        let open = self.edge.shared.metrics.connection();
+        let mut host = self.host.clone();
+        let open = host.metrics.connection(peer.scheme);
         async move {
             // An answer is written at once and whole; waiting to fill a segment only delays it.
             let _ = stream.set_nodelay(true);
             match tls {
-                None => connection::drive(stream, peer, router, times, phases).await,
+                None => connection::drive(stream, peer, host).await,
                 Some(acceptor) => {
-                    let handshake = tokio::time::timeout(times.header, acceptor.accept(stream));
-                    let stopping = async { phases.wait_for(|phase| *phase != Phase::Serving).await.map(drop) };
+                    let handshake = tokio::time::timeout(host.times.header, acceptor.accept(stream));
+                    let stopping = async { host.phases.wait_for(|phase| *phase != Phase::Serving).await.map(drop) };
                     let shaken = tokio::select! {
                         shaken = handshake => shaken,
                         _ = stopping => return,
                     };
                     match shaken {
-                        Ok(Ok(stream)) => connection::drive(stream, peer, router, times, phases).await,
-                        Ok(Err(error)) => tracing::debug!(%error, peer = %peer.address, "TLS handshake failed"),
-                        Err(_) => tracing::debug!(peer = %peer.address, "TLS handshake took too long"),
+                        Ok(Ok(stream)) => connection::drive(stream, peer, host).await,
+                        Ok(Err(error)) => {
+                            host.metrics.dropped(Dropped::Tls);
+                            tracing::debug!(%error, peer = %peer.address, "TLS handshake failed");
+                        }
+                        Err(_) => {
+                            host.metrics.dropped(Dropped::Tls);
+                            tracing::debug!(peer = %peer.address, "TLS handshake took too long");
+                        }
                     }
                 }
             }

@@ -1,11 +1,20 @@
-//! `/metrics`. Labels come from the table of routes, never from a request, so that their number is fixed.
+//! `/metrics` in the text format of OpenMetrics 1.0, names after the conventions of Prometheus. Labels come from the table of
+//! routes and from enums, never from a request, so that their number is fixed: no ids, no names, no secrets. Every series is
+//! there from the start, so that a rate of something rare is no gap.
 
+mod fleet;
+
+use crate::base_url::Scheme;
+use crate::listener::Dropped;
 use contract::{Limiter, ROUTES, Route};
+use control::{Control, StoreMetrics};
+use fleet::Fleet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +24,9 @@ type RouteLabels = [(&'static str, &'static str); 2];
 type ClassLabels = [(&'static str, &'static str); 1];
 
 const DURATIONS_S: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+const LIMITED: [Limiter; 3] = [Limiter::Registration, Limiter::Node, Limiter::Api];
+const DROPPED: [Dropped; 5] =
+    [Dropped::MalformedHead, Dropped::LargeHead, Dropped::SlowHead, Dropped::SlowReader, Dropped::Tls];
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -23,8 +35,10 @@ pub(crate) struct Metrics {
     requests: Family<Labels, Counter>,
     durations: Family<RouteLabels, Histogram>,
     limited: Family<ClassLabels, Counter>,
+    connections: Family<ClassLabels, Counter>,
+    dropped: Family<ClassLabels, Counter>,
     open_connections: Gauge,
-    position: Gauge,
+    fleet: Fleet,
 }
 
 /// The series of one route, looked up once.
@@ -42,24 +56,41 @@ impl RouteMeter {
 }
 
 impl Metrics {
-    pub fn new() -> Metrics {
+    pub fn new(store: &StoreMetrics) -> Metrics {
         let mut registry = Registry::with_prefix("pilothouse");
         let requests = Family::<Labels, Counter>::default();
         let durations = Family::<RouteLabels, Histogram>::new_with_constructor(|| Histogram::new(DURATIONS_S));
         let limited = Family::<ClassLabels, Counter>::default();
-        let (open_connections, position) = (Gauge::default(), Gauge::default());
+        let connections = Family::<ClassLabels, Counter>::default();
+        let dropped = Family::<ClassLabels, Counter>::default();
+        let open_connections = Gauge::default();
         registry.register("http_requests", "Requests by route, method and class of status", requests.clone());
         let help = "Time from a request's head to its answer's";
         registry.register_with_unit("http_request_duration", help, Unit::Seconds, durations.clone());
         registry.register("http_rate_limited", "Requests refused because a bucket was empty", limited.clone());
         registry.register("http_open_connections", "Open connections of both listeners", open_connections.clone());
-        registry.register("views_position", "The newest fact that this replica's views hold", position.clone());
-        registry.register(
-            "build",
-            "The version that runs",
-            prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
-        Metrics { registry, requests, durations, limited, open_connections, position }
+        registry.register("http_connections", "Connections accepted", connections.clone());
+        let help = "Connections ended before or between requests because of what the client did";
+        registry.register("http_connections_dropped", help, dropped.clone());
+        let fleet = Fleet::register(&mut registry);
+        store.register(&mut registry);
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version that runs", version);
+        let metrics = Metrics { registry, requests, durations, limited, connections, dropped, open_connections, fleet };
+        metrics.create_all();
+        metrics
+    }
+
+    fn create_all(&self) {
+        for class in LIMITED {
+            drop(self.limited.get_or_create(&[("class", class_name(class))]));
+        }
+        for scheme in [Scheme::Http, Scheme::Https] {
+            drop(self.connections.get_or_create(&[("scheme", scheme.as_str())]));
+        }
+        for reason in DROPPED {
+            drop(self.dropped.get_or_create(&[("reason", reason_name(reason))]));
+        }
     }
 
     pub fn route(&self, route: &Route) -> Arc<RouteMeter> {
@@ -72,23 +103,27 @@ impl Metrics {
     }
 
     pub fn limited(&self, class: Limiter) {
-        let class = match class {
-            Limiter::None => "none",
-            Limiter::Registration => "registration",
-            Limiter::Node => "node",
-            Limiter::Api => "api",
-        };
-        self.limited.get_or_create(&[("class", class)]).inc();
+        self.limited.get_or_create(&[("class", class_name(class))]).inc();
+    }
+
+    pub fn dropped(&self, reason: Dropped) {
+        self.dropped.get_or_create(&[("reason", reason_name(reason))]).inc();
     }
 
     /// Counts a connection for as long as the answer lives.
-    pub fn connection(&self) -> OpenConnection {
+    pub fn connection(&self, scheme: Scheme) -> OpenConnection {
+        self.connections.get_or_create(&[("scheme", scheme.as_str())]).inc();
         self.open_connections.inc();
         OpenConnection(self.open_connections.clone())
     }
 
-    pub fn text(&self, position: u64) -> String {
-        self.position.set(i64::try_from(position).unwrap_or(i64::MAX));
+    /// What `/metrics` says, with the fleet as `control` sees it now.
+    pub fn scrape(&self, control: &Control) -> String {
+        self.fleet.look(control);
+        self.text()
+    }
+
+    pub fn text(&self) -> String {
         let mut text = String::with_capacity(64 * 1024 + ROUTES.len() * 64);
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
@@ -104,6 +139,25 @@ impl Metrics {
     }
 }
 
+fn class_name(class: Limiter) -> &'static str {
+    match class {
+        Limiter::None => "none",
+        Limiter::Registration => "registration",
+        Limiter::Node => "node",
+        Limiter::Api => "api",
+    }
+}
+
+fn reason_name(reason: Dropped) -> &'static str {
+    match reason {
+        Dropped::MalformedHead => "malformed_head",
+        Dropped::LargeHead => "large_head",
+        Dropped::SlowHead => "slow_head",
+        Dropped::SlowReader => "slow_reader",
+        Dropped::Tls => "tls",
+    }
+}
+
 pub(crate) struct OpenConnection(Gauge);
 
 impl Drop for OpenConnection {
@@ -113,27 +167,4 @@ impl Drop for OpenConnection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_is_counted_by_route_method_and_class() {
-        let metrics = Metrics::new();
-        let meter = metrics.route(&ROUTES[0]);
-        meter.observe(200, Duration::from_millis(2));
-        meter.observe(999, Duration::from_millis(2));
-        let open = metrics.connection();
-        let text = metrics.text(7);
-        for line in [
-            r#"pilothouse_http_requests_total{method="GET",route="/health",status="2xx"} 1"#,
-            r#"pilothouse_http_requests_total{method="GET",route="/health",status="5xx"} 1"#,
-            r#"pilothouse_http_request_duration_seconds_count{method="GET",route="/health"} 2"#,
-            "pilothouse_http_open_connections 1",
-            "pilothouse_views_position 7",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-        drop(open);
-        assert!(metrics.text(7).contains("pilothouse_http_open_connections 0"));
-    }
-}
+mod tests;

@@ -79,6 +79,7 @@ fn tag(route: &Route) -> &'static str {
     match (route.operation, route.limiter) {
         (Some(_), _) => "operator",
         (None, Limiter::Node | Limiter::Registration) => "node",
+        (None, Limiter::None | Limiter::Api) if route.access == Access::ApiKey => "operator",
         (None, Limiter::None | Limiter::Api) => "public",
     }
 }

@@ -1,12 +1,13 @@
 //! The router: the contract's table of routes, each row with its handler. What is not in the table is answered here.
 
+use crate::body::LargeBodies;
 use crate::config::EdgeConfig;
 use crate::exchange::{self, Endpoint, Shared};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::reply::Refusal;
 use crate::request_id::RequestIds;
-use crate::routes::{download, keys, node, operator, probes};
+use crate::routes::{download, keys, node, operator, probes, stream};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -26,8 +27,17 @@ pub struct Edge {
 impl Edge {
     pub fn new(control: Control, config: EdgeConfig) -> Edge {
         let limits = Limits::new(&config.limits);
-        let (metrics, request_ids) = (Metrics::new(), RequestIds::new());
-        Edge { shared: Arc::new(Shared { control, config, limits, metrics, request_ids }) }
+        let (metrics, request_ids) = (Arc::new(Metrics::new(control.store_metrics())), RequestIds::new());
+        Edge {
+            shared: Arc::new(Shared {
+                control,
+                config,
+                limits,
+                metrics,
+                request_ids,
+                large_bodies: LargeBodies::new(),
+            }),
+        }
     }
 
     /// Serves every row of [`ROUTES`]. A request should carry a [`crate::Peer`] in its extensions; without one it counts as
@@ -39,8 +49,9 @@ impl Edge {
         }
         let meter = self.shared.metrics.unmatched();
         let shared = self.shared.clone();
-        router.fallback(move || async move {
-            exchange::refuse(&shared, &meter, &ApiError::new(ErrorCode::NotFound, "there is no such path"), None)
+        router.fallback(move |method: axum::http::Method| async move {
+            let error = ApiError::new(ErrorCode::NotFound, "there is no such path");
+            exchange::refuse(&shared, &meter, &method, &error, None)
         })
     }
 
@@ -59,9 +70,9 @@ impl Edge {
         let allow = HeaderValue::try_from(allowed(path)).expect("method names are valid in a header");
         let meter = self.shared.metrics.unmatched();
         let shared = self.shared.clone();
-        MethodRouter::new().fallback(move || async move {
+        MethodRouter::new().fallback(move |method: axum::http::Method| async move {
             let error = ApiError::new(ErrorCode::MethodNotAllowed, "the path does not know this method");
-            exchange::refuse(&shared, &meter, &error, Some(allow))
+            exchange::refuse(&shared, &meter, &method, &error, Some(allow))
         })
     }
 }
@@ -98,6 +109,7 @@ fn serve(shared: &Arc<Shared>, route: &'static Route) -> Option<MethodRouter> {
         (Post, "/api/v1/nodes/{id}/config") => on(endpoint, node::config),
         (Post, "/api/v1/nodes/{id}/metrics") => on(endpoint, node::metrics),
         (Post, "/api/v1/nodes/{id}/waf-events") => on(endpoint, node::waf_events),
+        (Get, "/api/v1/projects/{slug}/stream") => on(endpoint, stream::facts),
         (Get, "/api/v1/downloads/{digest}") => on(endpoint, download::archive),
         _ => return None,
     })

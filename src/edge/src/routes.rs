@@ -5,3 +5,4 @@ pub(crate) mod keys;
 pub(crate) mod node;
 pub(crate) mod operator;
 pub(crate) mod probes;
+pub(crate) mod stream;

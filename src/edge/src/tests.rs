@@ -6,5 +6,7 @@ mod bench;
 mod flow;
 mod hostile;
 mod limited;
+mod stream;
 mod table;
+mod waiting;
 mod wire;

@@ -149,6 +149,9 @@ pub struct Limits {
     pub api_burst: u32,
     pub registration_per_s: u32,
     pub registration_burst: u32,
+    pub waiting_max: usize,
+    pub streams_max: usize,
+    pub streams_per_key_max: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,6 +298,9 @@ impl Limits {
             api_burst: from.integer("limits.api_burst", BURST)?,
             registration_per_s: from.integer("limits.registration_per_s", RATE)?,
             registration_burst: from.integer("limits.registration_burst", BURST)?,
+            waiting_max: from.integer("limits.waiting_max", 0..=1_000_000)?,
+            streams_max: from.integer("limits.streams_max", 0..=100_000)?,
+            streams_per_key_max: from.integer("limits.streams_per_key_max", 1..=10_000)?,
         })
     }
 }

@@ -1,10 +1,11 @@
-//! `pilothouse bench heartbeats|journal`.
+//! `pilothouse bench heartbeats|journal|offers`.
 
 mod baseline;
 mod client;
 mod heartbeats;
 mod journal_rows;
 mod latency;
+mod offers;
 mod replay;
 mod stage;
 
@@ -25,6 +26,8 @@ enum What {
     Heartbeats(heartbeats::Options),
     /// Facts per second through append beside raw publishes, and rebuilding the views beside a bare replay
     Journal(journal_rows::Options),
+    /// Time from a rollout's creation to the offers of nodes that wait, beside plain questions for the same offers
+    Offers(offers::Options),
     /// The HTTPS stack with a handler that reads the body and answers
     #[command(hide = true)]
     Baseline(baseline::Options),
@@ -80,6 +83,7 @@ pub fn run(arguments: Arguments, json: bool) -> Result<()> {
     let rows = match arguments.what {
         What::Baseline(options) => return runtime.block_on(baseline::serve(options)),
         What::Heartbeats(options) => runtime.block_on(heartbeats::run(&options))?,
+        What::Offers(options) => runtime.block_on(offers::run(&options))?,
         What::Journal(options) => runtime.block_on(journal_rows::run(&options))?,
     };
     match json {

@@ -67,7 +67,7 @@ fn test(root: &Path, long: bool) -> Result<()> {
     // The end-to-end tests run the real binaries, which `cargo test` alone does not build.
     step::run(cargo(root).args(["build", "--workspace"]))?;
     let mut tests = cargo(root);
-    tests.args(["test", "--workspace"]).env("PILOTHOUSE_NATS_SERVER", nats_server);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).env("PILOTHOUSE_NATS_SERVER", nats_server);
     if long {
         tests.env("PILOTHOUSE_TEST_LONG", "1");
     }

@@ -49,6 +49,21 @@ impl Replicas {
         format!("nats://127.0.0.1:{}", self.nats_port)
     }
 
+    /// Facts in the journal whose subject matches, asked of the stream itself.
+    pub fn count_facts(&self, filter: &str) -> usize {
+        let creds = std::fs::read_to_string(self.dir.path().join("installation/service.creds")).unwrap();
+        let body = format!(r#"{{"subjects_filter": "{filter}"}}"#);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let reply = runtime.block_on(async {
+            let options = async_nats::ConnectOptions::with_credentials(&creds).unwrap();
+            let client = options.custom_inbox_prefix("_INBOX.runtime").connect(self.nats_url()).await.unwrap();
+            client.request("$JS.API.STREAM.INFO.FLEET", body.into()).await.unwrap()
+        });
+        let info: Value = serde_json::from_slice(&reply.payload).unwrap();
+        let by_subject = info["state"]["subjects"].as_object();
+        by_subject.map_or(0, |subjects| subjects.values().filter_map(Value::as_u64).sum::<u64>() as usize)
+    }
+
     pub fn kill_replica(&mut self, index: usize) {
         self.replicas[index].process.kill9();
     }
@@ -63,6 +78,16 @@ impl Replicas {
         self.replicas[index].wait_ready();
     }
 
+    /// Runs a further replica with other settings, which are expected to end it.
+    pub fn serve_once(&self, settings: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(binary("pilothouse"));
+        command.args(["serve", "--config"]).arg(&self.replicas[0].config).envs(settings.iter().copied());
+        let log = self.dir.path().join("once.log");
+        let mut process = Guarded::spawn(command.stdout(std::process::Stdio::null()), log.clone());
+        let status = process.wait();
+        Output { status, stdout: Vec::new(), stderr: std::fs::read(log).unwrap() }
+    }
+
     pub fn kill_nats(&mut self) {
         self.nats.kill9();
     }
@@ -75,7 +100,11 @@ impl Replicas {
     /// Runs `pilothouse …` as the first operator; any replica answers.
     pub fn cli(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(binary("pilothouse"));
-        command.args(arguments).args(["--server", &self.nats_url(), "--project", "demo", "--creds"]).arg(self.creds());
+        command.args(arguments).args(["--server", &self.nats_url(), "--creds"]).arg(self.creds());
+        // A key that is made with a project is confined to it.
+        if arguments[0] != "apikey" {
+            command.args(["--project", "demo"]);
+        }
         command.env("HOME", self.dir.path()).current_dir(self.dir.path()).output().unwrap()
     }
 

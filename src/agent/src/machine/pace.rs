@@ -13,7 +13,8 @@ const TOKEN_LIFETIME_MIN: Duration = Duration::from_secs(30);
 const TOKEN_LIFETIME_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// No longer than a heartbeat interval: after an outage of the control plane a node is heard again well before it counts as silent.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// No server silences a node for longer than this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
 
@@ -72,7 +73,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Between half and all of 1 s, 2 s, 4 s … 60 s.
+    /// Between half and all of 1 s, 2 s, 4 s … 30 s.
     pub fn backoff(&mut self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(10);
         let full = (BACKOFF_FIRST * 2u32.pow(doublings)).min(BACKOFF_MAX);
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn waits_grow_are_spread_and_bounded() {
         let mut random = Random::new(1);
-        for (failures, full_s) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (u32::MAX, 60)] {
+        for (failures, full_s) in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (u32::MAX, 30)] {
             let full = Duration::from_secs(full_s);
             let waits: Vec<Duration> = (0..100).map(|_| random.backoff(failures)).collect();
             assert!(waits.iter().all(|wait| (full / 2..=full).contains(wait)), "{failures}");

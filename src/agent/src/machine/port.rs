@@ -99,5 +99,7 @@ pub enum Input {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     pub poll: Option<Duration>,
+    /// How long a poll asks the server to wait; None: not at all.
+    pub wait: Option<Duration>,
     pub heartbeat: Option<Duration>,
 }

@@ -60,8 +60,10 @@ impl World {
     fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
         let known = random.next().is_multiple_of(2).then(identity);
+        let wait = random.next().is_multiple_of(2).then_some(Duration::from_secs(30));
+        let pace = Pace { wait, ..Pace::default() };
         World {
-            machine: Machine::new(Pace::default(), 1_000_000, known, Progress::default(), seed),
+            machine: Machine::new(pace, 1_000_000, known, Progress::default(), seed),
             random,
             elapsed: Duration::ZERO,
             open: Vec::new(),

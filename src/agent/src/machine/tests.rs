@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+mod waiting;
+
 use super::*;
 use crate::testing::{assignment, bundle_id, identity, offer, target};
 use contract::NoUpdate;
@@ -190,7 +192,7 @@ fn a_refused_token_is_replaced_before_the_next_call() {
 fn intervals_are_the_servers_unless_the_operator_fixed_them() {
     let mut given = running(on_bundle_1());
     assert_eq!(given.wait_s(), 30);
-    let pace = Pace { poll: Some(Duration::from_secs(7)), heartbeat: Some(Duration::from_secs(5)) };
+    let pace = Pace { poll: Some(Duration::from_secs(7)), wait: None, heartbeat: Some(Duration::from_secs(5)) };
     given.machine.pace = pace;
     given.wait();
     given.when(beat_ok());

@@ -221,3 +221,13 @@ async fn what_only_an_operator_can_change_ends_the_agent() {
     let other = Settings { project: "other".parse().unwrap(), ..settings };
     assert!(matches!(Agent::start(&other).task.await.unwrap(), Err(RunError::OtherProject { .. })));
 }
+
+#[tokio::test]
+async fn without_a_fixed_interval_the_server_is_asked_to_wait() {
+    let (_dir, plane, mut settings) = given().await;
+    (settings.poll_interval, settings.wait) = (None, Some(Duration::from_secs(20)));
+    let agent = Agent::start(&settings);
+    plane.until(|told| told.count("latest") > 0).await;
+    assert_eq!(plane.told().newest("latest").query, "wait=20");
+    agent.stop().await;
+}

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// Every key of the file. Each has a flag and an environment variable; a test holds that.
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 18] = [
     "server_url",
     "ca_file",
     "allow_plain_http",
@@ -22,6 +22,7 @@ pub const KEYS: [&str; 17] = [
     "check_command",
     "command_timeout_s",
     "poll_interval_s",
+    "wait_s",
     "heartbeat_interval_s",
     "keep_bundles",
     "log_level",
@@ -103,6 +104,7 @@ pub struct Said {
     pub check_command: Option<CommandLine>,
     pub command_timeout_s: Option<u64>,
     pub poll_interval_s: Option<u64>,
+    pub wait_s: Option<u64>,
     pub heartbeat_interval_s: Option<u64>,
     pub keep_bundles: Option<u64>,
     pub log_level: Option<String>,

@@ -77,9 +77,15 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS", env = "PILOTHOUSE_AGENT_COMMAND_TIMEOUT_S")]
     pub command_timeout_s: Option<u64>,
 
-    /// Seconds between questions for new bundles; 0: what the server says [default: 0]
+    /// Seconds between questions for new bundles, which are then answered at once; 0: what the server says, and the server
+    /// may let a question wait [default: 0]
     #[arg(long, value_name = "SECONDS", env = "PILOTHOUSE_AGENT_POLL_INTERVAL_S")]
     pub poll_interval_s: Option<u64>,
+
+    /// Seconds for which the server may let a question for new bundles wait, so that a bundle arrives when it is assigned;
+    /// 0: it answers at once and is asked again after an interval [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "PILOTHOUSE_AGENT_WAIT_S")]
+    pub wait_s: Option<u64>,
 
     /// Seconds between heartbeats; 0: what the server says [default: 0]
     #[arg(long, value_name = "SECONDS", env = "PILOTHOUSE_AGENT_HEARTBEAT_INTERVAL_S")]
@@ -117,6 +123,7 @@ impl Flags {
             check_command: self.check_command.or(file.check_command),
             command_timeout_s: self.command_timeout_s.or(file.command_timeout_s),
             poll_interval_s: self.poll_interval_s.or(file.poll_interval_s),
+            wait_s: self.wait_s.or(file.wait_s),
             heartbeat_interval_s: self.heartbeat_interval_s.or(file.heartbeat_interval_s),
             keep_bundles: self.keep_bundles.or(file.keep_bundles),
             log_level: self.log_level.or(file.log_level),

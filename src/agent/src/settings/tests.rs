@@ -39,6 +39,7 @@ const FULL: &str = r#"
     check_command = "zentinel test"
     command_timeout_s = 5
     poll_interval_s = 7
+    wait_s = 20
     heartbeat_interval_s = 9
     keep_bundles = 4
     log_level = "debug"
@@ -71,13 +72,17 @@ fn the_file_says_everything_and_flags_win() {
         CommandLine::new(["systemctl", "reload", "my proxy"].map(str::to_owned).into())
     );
     assert_eq!(settings.check_command.unwrap().split().unwrap().0, "zentinel");
-    assert_eq!(settings.poll_interval, Some(Duration::from_secs(7)));
+    assert_eq!(
+        (settings.poll_interval, settings.wait),
+        (Some(Duration::from_secs(7)), None),
+        "a fixed interval decides"
+    );
     let settings = with_file(
         FULL,
         &["--poll-interval-s", "0", "--labels", "a=b=c", "--label", "d=", "--command", r#"["a b"]"#, "--name", "x"],
     );
     let settings = settings.unwrap();
-    assert_eq!(settings.poll_interval, None);
+    assert_eq!((settings.poll_interval, settings.wait), (None, Some(Duration::from_secs(20))));
     assert_eq!(settings.labels.as_map().len(), 2);
     assert_eq!(settings.labels.as_map().get("a").map(String::as_str), Some("b=c"));
     assert_eq!(settings.command.unwrap().split(), Some(("a b", [].as_slice())));
@@ -137,6 +142,7 @@ fn values_are_bounded_and_checked_before_anything_runs() {
         resolve(&[&words, more].concat()).unwrap_err()
     };
     assert!(with(&["--keep-bundles", "0"]).contains("from 1 to 100"));
+    assert!(with(&["--wait-s", "61"]).contains("from 0 to 60"));
     assert!(with(&["--command-timeout-s", "0"]).contains("command_timeout_s"));
     assert!(with(&["--name=-x"]).contains("name"));
     assert!(with(&["--labels", "a b=c"]).contains("labels"));

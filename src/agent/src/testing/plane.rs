@@ -26,6 +26,7 @@ pub type Scripted = (u16, Value, Option<u32>);
 pub struct Seen {
     /// Method and path.
     pub route: String,
+    pub query: String,
     pub headers: BTreeMap<String, String>,
     pub body: Value,
 }
@@ -183,6 +184,7 @@ async fn answer(told: Arc<Mutex<Told>>, request: Request<Incoming>) -> Result<Re
     let mut told = told.lock().unwrap();
     let seen = Seen {
         route: format!("{} {path}", head.method),
+        query: head.uri.query().unwrap_or_default().to_owned(),
         headers,
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };

@@ -4,15 +4,19 @@ use crate::caller::NodeIdentity;
 use crate::control::Control;
 use crate::execute::now;
 use crate::org_keys::no_signing_key;
+use crate::waiting::NoWait;
 use contract::{ApiError, LatestBundle, NoUpdate, Offer};
 use domain::org::KeyUse;
 use domain::rollout;
 use jiff::SignedDuration;
+use std::time::Duration;
 use trust::{Assignment, Counter};
 use views::{NodeRow, State};
 
 /// The installation's epoch: it is raised by an operator's statement when a backup is restored.
 const EPOCH: u64 = 0;
+/// Those who waited when the replica stopped come back within so many seconds, not all at once.
+const COME_BACK_S_MAX: u32 = 5;
 
 /// An assignment that the node has not taken, as the views tell it.
 struct Due {
@@ -29,14 +33,51 @@ struct Due {
 impl Control {
     /// `GET /api/v1/nodes/{id}/bundles/latest`
     pub async fn latest_bundle(&self, node: &NodeIdentity, base_url: &str) -> Result<LatestBundle, ApiError> {
-        let due = {
-            let state = self.views().read();
-            state.nodes.row(node.id).and_then(|row| due(&state, row))
-        };
+        match self.due(node) {
+            Some(due) => self.offer(node, due, base_url).await,
+            None => Ok(no_update(self.settings().poll_interval_s)),
+        }
+    }
+
+    /// The same with `wait`: answers as soon as there is an offer, or without one after `wait_s` seconds (up to two more). Where
+    /// there is no room to wait, the answer comes at once.
+    pub async fn await_bundle(
+        &self,
+        node: &NodeIdentity,
+        wait_s: u32,
+        base_url: &str,
+    ) -> Result<LatestBundle, ApiError> {
+        if wait_s == 0 {
+            return self.latest_bundle(node, base_url).await;
+        }
+        // First the place, then the look: what comes after the look wakes the place.
+        let place = self.waiters().enter(node.id, Duration::from_secs(u64::from(wait_s)));
+        loop {
+            if let Some(due) = self.due(node) {
+                return self.offer(node, due, base_url).await;
+            }
+            if self.views().read().nodes.get(node.id).is_none() {
+                break;
+            }
+            let waits_on = match &place {
+                Ok(place) => place.news().await,
+                Err(NoWait) => false,
+            };
+            if !waits_on {
+                break;
+            }
+        }
+        let poll_after_s = if self.waiters().is_closed() { come_back_s() } else { self.settings().poll_interval_s };
+        Ok(no_update(poll_after_s))
+    }
+
+    fn due(&self, node: &NodeIdentity) -> Option<Due> {
+        let state = self.views().read();
+        state.nodes.row(node.id).and_then(|row| due(&state, row))
+    }
+
+    async fn offer(&self, node: &NodeIdentity, due: Due, base_url: &str) -> Result<LatestBundle, ApiError> {
         let poll_after_s = self.settings().poll_interval_s;
-        let Some(due) = due else {
-            return Ok(LatestBundle::NoUpdate(NoUpdate { no_update: true, poll_after_s }));
-        };
         let key = self.active_key(&node.org, KeyUse::Bundle).await?.ok_or_else(no_signing_key)?;
         let issued_at = now();
         let lifetime = SignedDuration::from_secs(i64::from(self.settings().assignment_ttl_s));
@@ -64,6 +105,14 @@ impl Control {
             assignment: serde_json::to_value(signed).unwrap_or_default(),
         })))
     }
+}
+
+fn no_update(poll_after_s: u32) -> LatestBundle {
+    LatestBundle::NoUpdate(NoUpdate { no_update: true, poll_after_s })
+}
+
+fn come_back_s() -> u32 {
+    1 + u32::from(trust::random_bytes::<1>()[0]) % COME_BACK_S_MAX
 }
 
 /// None: nothing assigned, taken already, found not to work, revoked, or held back by a paused rollout.

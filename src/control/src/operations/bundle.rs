@@ -35,7 +35,7 @@ impl Call<'_> {
             return Err(ApiError::field("config_source", format!("should be at most {bytes_max} byte(s)")));
         }
         let source_bytes = source.len() as u64;
-        let digest = self.control.blobs().put(source).await.map_err(store_error)?;
+        let digest = self.control.put_blob(source).await.map_err(store_error)?;
         let source_digest = digest.parse().map_err(|_| store_error(journal::StoreError::Corrupt(digest)))?;
         let created = Created { version: wanted.version, source_digest, source_bytes };
         let id = BundleId::from_parts(unix_ms(), trust::random_bytes());
@@ -99,7 +99,7 @@ impl Call<'_> {
             let key = state.orgs.org(&place.org).and_then(|org| org.signing_keys.get(&archive.key_id));
             (archive, key.map(|key| key.public_key.clone()))
         };
-        let problem = match self.control.blobs().read(archive.digest.as_str(), None).await {
+        let problem = match self.control.read_blob(archive.digest.as_str(), None).await {
             Ok(Some(bytes)) => {
                 // Unpacking an archive takes longer than a runtime thread may be held.
                 let signature = archive.signature;

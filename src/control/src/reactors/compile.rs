@@ -81,7 +81,7 @@ async fn compile(control: &Control, id: BundleId) -> Result<(), ApiError> {
 }
 
 async fn outcome(control: &Control, bundle: &Bundle) -> Result<Result<Compiled, Failed>, ApiError> {
-    let source = control.blobs().read(bundle.source_digest.as_str(), None).await.map_err(store_error)?;
+    let source = control.read_blob(bundle.source_digest.as_str(), None).await.map_err(store_error)?;
     let source = source.ok_or_else(|| unavailable("the source of the bundle is not in the store"))?;
     let limits = Limits { source_bytes_max: control.settings().source_bytes_max, ..Limits::default() };
     let compiled = tokio::task::spawn_blocking(move || match std::str::from_utf8(&source) {
@@ -96,7 +96,7 @@ async fn outcome(control: &Control, bundle: &Bundle) -> Result<Result<Compiled, 
     let key = control.active_key(&bundle.org, KeyUse::Bundle).await?.ok_or_else(no_signing_key)?;
     let signature = key.key.sign(&compiled.archive).to_string();
     let size_bytes = compiled.archive.len() as u64;
-    control.blobs().put(compiled.archive.into()).await.map_err(store_error)?;
+    control.put_blob(compiled.archive.into()).await.map_err(store_error)?;
     let files: Option<Vec<File>> = compiled.files.into_iter().map(file).collect();
     let (Some(files), Ok(digest)) = (files, compiled.digest.parse()) else {
         return Err(unavailable("the compiler gave a digest that is none"));

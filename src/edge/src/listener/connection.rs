@@ -1,16 +1,19 @@
 //! One connection from its first byte to its last.
 
 use super::Phase;
-use super::watched::{Watch, Watched};
+use super::own_answers::{self, Dropped};
+use super::watched::{Overdue, Tracked, Watch, Watched};
 use crate::base_url::Peer;
+use crate::metrics::Metrics;
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tower::Service;
 
@@ -21,6 +24,8 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// How many times a limit is looked at before it is over.
 const LOOKS_PER_LIMIT: u32 = 4;
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// How long it may take to tell a client why its connection ends.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -36,12 +41,22 @@ impl Times {
     }
 }
 
-pub(super) async fn drive<S>(stream: S, peer: Peer, router: Router, times: Times, mut phases: watch::Receiver<Phase>)
+/// What the connections of a listener share.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub router: Router,
+    pub times: Times,
+    pub metrics: Arc<Metrics>,
+    pub phases: watch::Receiver<Phase>,
+}
+
+pub(super) async fn drive<S>(stream: S, peer: Peer, host: Host)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Host { router, times, metrics, mut phases } = host;
     let watch = Watch::new(times);
-    let io = TokioIo::new(Watched::new(stream, watch.clone()));
+    let io = TokioIo::new(Watched::new(stream, watch.clone(), metrics.clone()));
     let service = {
         let watch = watch.clone();
         service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -49,31 +64,26 @@ where
             request.extensions_mut().insert(peer);
             let answer = router.clone().call(request);
             let watch = watch.clone();
-            async move {
-                let answer = answer.await;
-                watch.answered();
-                answer
-            }
+            async move { answer.await.map(|answer| answer.map(|body| Tracked::new(body, watch))) }
         })
     };
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut connection = builder.serve_connection(io, service);
     let mut look = pin!(tokio::time::sleep(times.look_interval()));
     let mut draining = false;
-    loop {
+    let overdue = loop {
         tokio::select! {
             biased;
-            ended = connection.as_mut() => {
+            ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, peer = %peer.address, "connection ended");
                 }
                 return;
             }
             () = look.as_mut() => {
-                if let Some(why) = watch.overdue() {
-                    tracing::debug!(why, peer = %peer.address, "closing connection");
-                    return;
+                if let Some(overdue) = watch.overdue() {
+                    break overdue;
                 }
                 look.as_mut().reset(tokio::time::Instant::now() + times.look_interval());
             }
@@ -82,9 +92,27 @@ where
                     return;
                 }
                 draining = true;
-                connection.as_mut().graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
+    };
+    tracing::debug!(why = ?overdue, peer = %peer.address, "closing connection");
+    match overdue {
+        Overdue::Unread => metrics.dropped(Dropped::SlowReader),
+        Overdue::Head { begun } => {
+            metrics.dropped(Dropped::SlowHead);
+            if begun {
+                // No answer is on its way while a head is read, so this one stands alone.
+                let mut stream = connection.into_parts().io.into_inner();
+                let farewell = async {
+                    stream.write_all(&own_answers::slow_head()).await?;
+                    stream.shutdown().await
+                };
+                // Whoever sends this slowly may be gone.
+                let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
+            }
+        }
+        Overdue::Idle | Overdue::Closed => {}
     }
 }
 

@@ -118,6 +118,7 @@ impl Schemas {
         }
         Body::Json(match route.path {
             "/metrics" => return Body::Other("application/openmetrics-text"),
+            "/api/v1/projects/{slug}/stream" => return Body::Other("text/event-stream"),
             "/api/v1/downloads/{digest}" => return Body::Other("application/zstd"),
             "/ready" => self.of::<Readiness>(),
             "/health" => json!({"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),

@@ -1,7 +1,9 @@
 //! Parameters of a route: those of its path, of its query, and the headers that are not credentials.
 
-use contract::{Access, Limiter, Operation, Page, Route};
+use contract::{Access, Limiter, Operation, Page, Route, WAIT_S_MAX};
 use serde_json::{Value, json};
+
+const KINDS: [&str; 3] = ["node", "rollout", "bundle"];
 
 pub(super) fn of(route: &Route) -> Vec<Value> {
     let mut all: Vec<Value> = path_names(route.path).map(path).collect();
@@ -36,6 +38,19 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             all.push(word("state", "Only rollouts in this state", &known));
         }
         _ => {}
+    }
+    if route.path == "/api/v1/nodes/{id}/bundles/latest" {
+        all.push(json!({"name": "wait", "in": "query", "required": false,
+            "description": "Seconds to wait for an offer; the newest question of a node ends its older ones",
+            "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX, "default": 0}}));
+    }
+    if route.path == "/api/v1/projects/{slug}/stream" {
+        all.push(word("kind", "Only facts of this kind; without it, of every kind that the key may read", &KINDS));
+        all.push(text("id", "query", "Only facts of this resource, by its UUID; needs `kind`", false));
+        let what =
+            "Facts after this position, as far as they are still in memory; an event `reset` tells if they are not";
+        all.push(text("after", "query", what, false));
+        all.push(text("Last-Event-ID", "header", "The same, sent by clients that come back; wins over `after`", false));
     }
     if route.operation.is_some() {
         all.push(position("min_position", "query"));

@@ -28,7 +28,8 @@ pub(crate) async fn heartbeat(mut call: Call) -> Result<Response<Body>, Refusal>
 pub(crate) async fn latest_bundle(call: Call) -> Result<Response<Body>, Refusal> {
     let node = call.node().await?;
     let base_url = call.base_url()?;
-    answer(&call, call.control().latest_bundle(&node, &base_url).await)
+    let wait_s = contract::wait_s(&call.query()?).map_err(ApiError::from)?;
+    answer(&call, call.control().await_bundle(&node, wait_s, &base_url).await)
 }
 
 pub(crate) async fn token(mut call: Call) -> Result<Response<Body>, Refusal> {

@@ -24,7 +24,7 @@ pub(crate) async fn perform(call: Call) -> Result<Response<Body>, Refusal> {
     Ok(response)
 }
 
-async fn authenticate(call: &Call) -> Result<Caller, Refusal> {
+pub(super) async fn authenticate(call: &Call) -> Result<Caller, Refusal> {
     let key = match api_key(call.headers()) {
         Ok(key) => key,
         Err(e) => return Err(call.denied(e)),
@@ -33,7 +33,7 @@ async fn authenticate(call: &Call) -> Result<Caller, Refusal> {
 }
 
 /// A key's bucket is its own, wherever its requests come from.
-fn bucket(call: &Call, caller: &Caller) -> Key {
+pub(super) fn bucket(call: &Call, caller: &Caller) -> Key {
     let id = match &caller.actor {
         Actor::ApiKey(id) => id.parse::<ApiKeyId>().ok(),
         _ => None,

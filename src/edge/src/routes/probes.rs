@@ -18,7 +18,7 @@ pub(crate) async fn ready(call: Call) -> Result<Response<Body>, Refusal> {
 }
 
 pub(crate) async fn metrics(call: Call) -> Result<Response<Body>, Refusal> {
-    let text = call.endpoint().shared.metrics.text(call.control().position().0);
+    let text = call.endpoint().shared.metrics.scrape(call.control());
     Ok(reply::with_bytes(200, HeaderValue::from_static(metrics::CONTENT_TYPE), text))
 }
 

@@ -37,8 +37,12 @@ impl Bench {
         Bench::with(EdgeConfig::default()).await
     }
 
-    /// The default org with the project `demo` and one API key.
     pub async fn with(config: EdgeConfig) -> Bench {
+        Bench::of(config, ControlSettings::default()).await
+    }
+
+    /// The default org with the project `demo` and one API key.
+    pub async fn of(config: EdgeConfig, settings: ControlSettings) -> Bench {
         let memory = Arc::new(Memory::new());
         let master_key = MasterKey::generate();
         let control = Control::new(Parts {
@@ -53,7 +57,7 @@ impl Bench {
             master_key: MasterKey::from_text(&master_key.to_text()).unwrap(),
             default_org: "default".parse().unwrap(),
             durability: None,
-            settings: ControlSettings::default(),
+            settings,
         });
         let background = control.clone();
         let running = tokio::spawn(async move {
@@ -157,6 +161,9 @@ impl Asking<'_> {
     pub async fn send_from(self, address: &str) -> Answered {
         let uri: Uri = self.path.parse().unwrap_or_else(|e| panic!("{}: {e}", self.path));
         let mut request = Request::builder().method(self.method.as_str()).uri(uri);
+        if !self.headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "192.0.2.200");
+        }
         for (name, value) in self.headers {
             request = request.header(name, value);
         }

@@ -119,7 +119,7 @@ async fn json_must_be_acceptable_where_json_is_served() {
 async fn a_panic_is_a_json_error() {
     let bench = Bench::start().await;
     let endpoint = Arc::new(Endpoint::new(&bench.edge.shared, &ROUTES[0]));
-    let request = Request::builder().uri("/").body(Body::empty()).unwrap();
+    let request = Request::builder().uri("/").header("host", "x").body(Body::empty()).unwrap();
     let response = exchange::run(endpoint, request, |_| async { panic!("made on purpose by a test") }).await;
     let (parts, body) = response.into_parts();
     assert_eq!(parts.status.as_u16(), 500);

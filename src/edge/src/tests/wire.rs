@@ -16,21 +16,24 @@ use tokio::task::JoinHandle;
 const ON_THIS_HOST: &str = "127.0.0.1:0";
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
 
-struct Server {
-    bench: Bench,
+pub(super) struct Server {
+    pub bench: Bench,
     http: SocketAddr,
     https: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<()>,
+    pub serving: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(listen: ListenConfig) -> Server {
+    pub async fn start(listen: ListenConfig) -> Server {
         Server::with(listen, EdgeConfig::default()).await
     }
 
-    async fn with(listen: ListenConfig, config: EdgeConfig) -> Server {
-        let bench = Bench::with(config).await;
+    pub async fn with(listen: ListenConfig, config: EdgeConfig) -> Server {
+        Server::over(Bench::with(config).await, listen).await
+    }
+
+    pub async fn over(bench: Bench, listen: ListenConfig) -> Server {
         let listeners = Listeners::bind(&ListenConfig { http: ON_THIS_HOST.to_owned(), ..listen }).await.unwrap();
         let (http, https) = (listeners.http_address().unwrap(), listeners.https_address());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -39,17 +42,17 @@ impl Server {
         Server { bench, http, https, stop: Some(stop), serving }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.http).await.unwrap()
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         drop(self.stop.take());
     }
 }
 
 /// Reads one answer: its head and as many bytes of body as it announces.
-async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut got = Vec::new();
     let mut piece = [0; 4096];
     let reading = async {
@@ -70,12 +73,12 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     tokio::time::timeout(PATIENCE, reading).await.unwrap()
 }
 
-async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+pub(super) async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut rest = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
 }
 
-async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> String {
+pub(super) async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     answer(stream).await
 }
@@ -94,7 +97,8 @@ async fn a_kept_connection_outlives_the_head_timeout_and_a_slow_head_does_not() 
     let mut silent = server.connect().await;
     assert!(is_closed(&mut silent).await);
     let mut slow = server.connect().await;
-    slow.write_all(b"GET /health HTTP/1.1\r\nx: ").await.unwrap();
+    let told = exchange(&mut slow, b"GET /health HTTP/1.1\r\nx: ").await;
+    assert!(told.starts_with("HTTP/1.1 408") && told.contains(r#""code":"request_timeout""#), "{told}");
     assert!(is_closed(&mut slow).await);
     assert!(begun.elapsed() >= Duration::from_millis(400));
     assert!(exchange(&mut kept, HEALTH).await.starts_with("HTTP/1.1 200"), "idle for longer than a head may take");
@@ -125,7 +129,7 @@ async fn a_client_that_does_not_read_is_dropped_and_a_slow_one_is_not() {
     let mut stalled = server.connect().await;
     stalled.write_all(request.as_bytes()).await.unwrap();
     stalled.readable().await.unwrap();
-    let open = || server.bench.edge.shared.metrics.text(0).contains("pilothouse_http_open_connections 1\n");
+    let open = || server.bench.edge.shared.metrics.text().contains("pilothouse_http_open_connections 1\n");
     while open() {
         assert!(begun.elapsed() < PATIENCE, "the stalled connection is kept");
         tokio::task::yield_now().await;
@@ -191,16 +195,34 @@ async fn what_is_no_http_is_refused_and_the_server_lives() {
         "POST /health HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
         "GET /health HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n",
         "GET /health HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        "GET /health HTTP/1.1\r\nx: y\r\n\r\n",
+        "GET /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "GET /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         "GET /\u{1}\u{2} HTTP/1.1\r\nhost: x\r\n\r\n",
         &long,
     ] {
         let mut stream = server.connect().await;
         stream.write_all(bad.as_bytes()).await.unwrap();
         let answered = answer(&mut stream).await;
-        assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 4"), "{bad:.40}: {answered}");
+        let refused = answered.starts_with("HTTP/1.1 400") && answered.contains(r#""code":"malformed_request""#);
+        assert!(refused || (bad.starts_with("PRI") && answered.is_empty()), "{bad:.40}: {answered}");
     }
+    let text = server.bench.edge.shared.metrics.text();
+    assert!(text.contains(r#"pilothouse_http_connections_dropped_total{reason="large_head"} 1"#), "{text}");
     let mut stream = server.connect().await;
     assert!(exchange(&mut stream, HEALTH).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_request_on_its_connection_is_judged_by_itself() {
+    let server = Server::start(quick()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(&[HEALTH, HEALTH, b"garbage\r\n\r\n"].concat()).await.unwrap();
+    let mut all = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut all)).await.unwrap().unwrap();
+    let statuses: Vec<&str> = all.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "200", "400"], "{all}");
+    assert!(all.ends_with(r#""code":"malformed_request"}"#), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

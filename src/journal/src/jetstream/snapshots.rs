@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 /// How often a pointer is looked at again because it moved meanwhile.
 const ATTEMPTS_MAX: u32 = 5;
+/// A saver loses once to every other one that saves at the same time; there are as many as replicas.
+const POINT_ATTEMPTS_MAX: usize = 32;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Pointer {
@@ -76,7 +78,7 @@ impl JetStream {
     async fn point(&self, view: &str, pointer: &Pointer) -> Result<(), StoreError> {
         let value = rmp_serde::to_vec_named(pointer).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let value = Bytes::from(value);
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..POINT_ATTEMPTS_MAX {
             let written = match self.pointer(view).await? {
                 Some((_, other)) if other.position >= pointer.position => return Ok(()),
                 Some((record, _)) => self.update(Bucket::Pointers, view, value.clone(), record.revision).await,

@@ -48,7 +48,7 @@ fn the_defaults_are_what_the_documents_promise() {
             compile_concurrency: 1,
         },
         rollouts: Rollouts { paused_max_s: 604_800 },
-        pulse: Pulse { linger_ms: 3, batch_beats_max: 2_000 },
+        pulse: Pulse { linger_ms: 1, batch_beats_max: 2_000 },
         limits: Limits {
             connections_max: 20_000,
             request_bytes_max: 1_572_864,
@@ -60,6 +60,9 @@ fn the_defaults_are_what_the_documents_promise() {
             api_burst: 300,
             registration_per_s: 20,
             registration_burst: 200,
+            waiting_max: 20_000,
+            streams_max: 1_000,
+            streams_per_key_max: 16,
         },
         log: Log { level: "info".to_owned(), format: LogFormat::Text },
     };

@@ -17,10 +17,10 @@ const BODY: &str = r#"{"health":{"status":"healthy","cpu_percent":12.5,"memory_p
 #[derive(clap::Args)]
 pub struct Options {
     /// Nodes that beat in turn
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1024)]
     nodes: usize,
     /// Kept connections, one request in flight on each
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 512)]
     connections: usize,
     /// Length of one measurement
     #[arg(long, default_value_t = 5)]

@@ -1,7 +1,7 @@
 //! Facts per second through `append`, beside raw publishes of the same size into a stream with the same storage, sync and
 //! in-flight count; then the replay row over the facts that this left behind.
 
-use super::{Row, replay};
+use super::{Row, median, replay};
 use anyhow::{Context, Result, bail};
 use async_nats::jetstream;
 use async_nats::jetstream::stream::StorageType;
@@ -13,16 +13,17 @@ use jiff::Timestamp;
 use journal::{Append, Guard, JetStream, JournalWriter, Outcome};
 use runtime::{DataDir, Launcher, NatsBinary, NatsConfig, NatsProcess, SyncInterval};
 use serde_json::json;
+use std::future::Future;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub struct Options {
     /// Facts, and raw publishes, per measurement
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 30_000)]
     facts: usize,
     /// How many are on their way at once
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 64)]
     in_flight: usize,
     /// Pairs of measurements
     #[arg(long, default_value_t = 5)]
@@ -36,7 +37,16 @@ pub struct Options {
 pub struct Bench {
     pub store: JetStream,
     pub client: async_nats::Client,
-    _server: NatsProcess,
+    server: NatsProcess,
+}
+
+/// What one measurement cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    per_s: f64,
+    /// Processor time of nats-server and of this process, per fact: what other work on the machine does not change.
+    server_us: f64,
+    client_us: f64,
 }
 
 pub async fn run(options: &Options) -> Result<Vec<Row>> {
@@ -45,13 +55,20 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
     let syncs = [("synced", SyncInterval::Always), ("not synced", SyncInterval::Every(Duration::from_secs(120)))];
     for (name, sync) in syncs {
         let bench = Bench::start(&scratch.path().join(name.replace(' ', "-")), sync).await?;
-        let mut pairs = Vec::new();
+        let mut costs = Vec::new();
         for round in 0..options.rounds {
-            let raw = publish_raw(&bench, options).await?;
-            let measured = append(&bench.store, round * options.facts, options.facts, options.in_flight).await?;
-            pairs.push((measured, raw));
+            let raw = bench.cost(options.facts, publish_raw(&bench, options)).await?;
+            let appended = append(&bench.store, round * options.facts, options.facts, options.in_flight);
+            costs.push((bench.cost(options.facts, appended).await?, raw));
         }
-        let details = json!({"in_flight": options.in_flight, "facts": options.facts, "servers": 1});
+        let pairs: Vec<(f64, f64)> = costs.iter().map(|(measured, raw)| (measured.per_s, raw.per_s)).collect();
+        let details = json!({"in_flight": options.in_flight, "facts": options.facts, "servers": 1,
+        "cpu_us": {
+            "server": median(costs.iter().map(|(measured, _)| measured.server_us).collect()),
+            "server_baseline": median(costs.iter().map(|(_, raw)| raw.server_us).collect()),
+            "client": median(costs.iter().map(|(measured, _)| measured.client_us).collect()),
+            "client_baseline": median(costs.iter().map(|(_, raw)| raw.client_us).collect()),
+        }});
         rows.push(Row::of(format!("facts through append, one server, {name}"), (0.5, 0.8), &pairs, details));
         if sync != SyncInterval::Always {
             let there = options.rounds * options.facts;
@@ -79,8 +96,26 @@ impl Bench {
             ..Default::default()
         };
         jetstream::new(client.clone()).create_stream(raw).await.context("could not create the raw stream")?;
-        Ok(Bench { store: JetStream::new(client.clone()), client, _server: server })
+        Ok(Bench { store: JetStream::new(client.clone()), client, server })
     }
+
+    /// Runs `work` of `count` facts and looks at what it cost.
+    async fn cost(&self, count: usize, work: impl Future<Output = Result<f64>>) -> Result<Cost> {
+        let server = self.server.pid().context("nats-server does not run")?;
+        let before = (cpu_us(server)?, cpu_us(std::process::id())?);
+        let per_s = work.await?;
+        let after = (cpu_us(server)?, cpu_us(std::process::id())?);
+        let per_fact = |spent: f64| spent / count as f64;
+        Ok(Cost { per_s, server_us: per_fact(after.0 - before.0), client_us: per_fact(after.1 - before.1) })
+    }
+}
+
+/// Processor time of a process so far, in microseconds (proc(5): fields 14 and 15, in ticks of 10 ms).
+fn cpu_us(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat has another form")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? * 10_000.0)
 }
 
 async fn publish_raw(bench: &Bench, options: &Options) -> Result<f64> {

@@ -20,6 +20,7 @@ pub struct Dev {
 pub struct DevFile {
     pub https_url: String,
     pub ca_cert: PathBuf,
+    pub api_key: String,
 }
 
 impl Dev {
@@ -28,7 +29,7 @@ impl Dev {
             .args(["dev", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--nats-port", "0", "--data-dir"])
             .arg(data_dir)
             // One client stands for a whole fleet here, which the limits are there to prevent.
-            .envs(LIMITS_OFF.map(|name| (format!("PILOTHOUSE_LIMITS_{name}"), "1000000")))
+            .envs(LIMITS_OFF.map(|name| (format!("PILOTHOUSE_LIMITS_{name}"), "100000")))
             .env("PILOTHOUSE_LOG_LEVEL", "warn")
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -61,7 +62,7 @@ impl Dev {
 
 impl DevFile {
     fn empty() -> DevFile {
-        DevFile { https_url: String::new(), ca_cert: PathBuf::new() }
+        DevFile { https_url: String::new(), ca_cert: PathBuf::new(), api_key: String::new() }
     }
 }
 

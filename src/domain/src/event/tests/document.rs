@@ -44,6 +44,14 @@ create consumers on the stream. Reading a fact twice is recognised by its positi
 
 An event or version that a reader does not know is a reason to stop and upgrade. Pilothouse's own readers never skip one.
 
+## Over HTTP
+
+`GET /api/v1/projects/{slug}/stream` with an API key tells the facts of one project about nodes, rollouts and bundles as
+server-sent events: `id` is the position, `event` the `type`, and `data` the body below with `position` and `subject` beside its
+fields. `kind` and `id` choose; each kind needs its read scope. Positions of other projects are left out, so a jump means nothing
+here: when facts are missing, the event `reset` says so, and what is known must be read anew. `after` or `Last-Event-ID` goes on
+where a reader stopped, as far back as the replica's memory goes.
+
 ## The body
 
 JSON, one object:
