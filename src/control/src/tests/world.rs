@@ -26,7 +26,9 @@ impl World {
     pub async fn of(stage: &Stage) -> World {
         let mut nodes = Vec::new();
         for name in ["n1", "n2", "n3", "n4", "n5"] {
-            nodes.push(stage.node(name).await.0.id.to_string());
+            let (node, _) = stage.node(name).await;
+            stage.control.ingest_config(&node, json!({"config_kdl": CONFIG})).await.unwrap();
+            nodes.push(node.id.to_string());
         }
         let [running, running_too, paused, free_node, node_to_delete] = <[String; 5]>::try_from(nodes).unwrap();
         let bundle = stage.bundle("v1").await;
@@ -56,7 +58,11 @@ impl World {
 
     pub fn request(&self, operation: Operation) -> Request {
         let id = match operation {
-            Operation::NodeShow => Some(&self.node),
+            Operation::NodeShow
+            | Operation::NodeEvents
+            | Operation::NodeConfig
+            | Operation::NodeMetrics
+            | Operation::NodeWafEvents => Some(&self.node),
             Operation::NodeDelete => Some(&self.node_to_delete),
             Operation::BundleShow | Operation::BundleDownload | Operation::BundleVerify => Some(&self.bundle),
             Operation::BundleRevoke => Some(&self.bundle_to_revoke),
@@ -69,6 +75,8 @@ impl World {
             | Operation::ProjectList
             | Operation::NodeList
             | Operation::NodeStats
+            | Operation::NodeAllEvents
+            | Operation::NodeAllWafEvents
             | Operation::BundleCreate
             | Operation::BundleList
             | Operation::RolloutCreate

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::listing::{List, Paging, Render};
 use crate::render::{NONE, Table, relative};
 use crate::session::Session;
-use contract::{Operation, Request, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent};
+use contract::{Operation, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, Request};
 use jiff::Timestamp;
 use serde_json::Value;
 
