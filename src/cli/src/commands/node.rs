@@ -1,6 +1,6 @@
 //! `pilothouse node …`
 
-mod reports;
+pub(crate) mod reports;
 mod show;
 
 use crate::answer::{read, read_list};

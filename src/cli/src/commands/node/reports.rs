@@ -175,6 +175,13 @@ pub(crate) mod tests {
             waf_table(&waf_body(), noon()).unwrap(),
             metric_table(&metrics_body(), noon()).unwrap(),
         ];
-        expect![[r#""#]].assert_eq(&unpainted(&tables.concat()));
+        expect![[r#"
+            ARRIVED  NODE                                  TYPE   SEVERITY  MESSAGE
+            42s ago  019b7d3c-0000-7000-8000-000000000001  error  error     port 80\u{1b}[31m
+            ARRIVED  NODE                                  RULE        ACTION   SEVERITY  CLIENT     REQUEST
+            42s ago  019b7d3c-0000-7000-8000-000000000001  crs 942100  blocked  high      192.0.2.1  POST /login
+            ARRIVED  SERVICE  VERIFIED  PERIOD  REQUESTS  ERRORS  P95 MS
+            42s ago  shop     no        60s     5         -       -
+        "#]].assert_eq(&unpainted(&tables.concat()));
     }
 }
