@@ -85,11 +85,38 @@ fn the_documents_calls_work_as_written() {
     let reply = post(&dev, &node.path("config"), &bearer, &config);
     assert_eq!(reply.body["config_hash"].as_str().map(str::len), Some(64), "{}", reply.text);
 
+    reads_back(&dev, &node.id, &config["config_kdl"]);
+
     // What the heartbeat left out has not been erased; what it said has changed.
     let node_body = dev.api("GET", &format!("/api/v1/projects/demo/nodes/{}", node.id), None).body["node"].clone();
     assert_eq!(node_body["version"], "1.0.1");
     assert_eq!((&node_body["status"], &node_body["hostname"]), (&json!("online"), &json!("proxy-us-east-1.internal")));
     assert_eq!(node_body["health"]["cpu_percent"], 12.5);
+}
+
+/// What the node reported, as an operator sees it: with the CLI, and over HTTP page by page or for the whole project.
+fn reads_back(dev: &Dev, node: &str, config: &Value) {
+    let events = dev.cli_json(&["node", "events", "proxy-us-east-1"]);
+    let messages = |body: &Value| -> Vec<Value> {
+        body["events"].as_array().unwrap().iter().map(|event| event["message"].clone()).collect()
+    };
+    let reported = ["Proxy started successfully", "Proxy started successfully", "All upstreams healthy"];
+    assert_eq!(messages(&events), reported, "{events}");
+    let path = format!("/api/v1/projects/demo/nodes/{node}/events");
+    let page = dev.api("GET", &format!("{path}?limit=2"), None);
+    assert_eq!(messages(&page.body), reported[..2], "{}", page.text);
+    let rest = dev.api("GET", &format!("{path}?after={}", page.body["next"].as_str().unwrap()), None);
+    assert_eq!((messages(&rest.body), &rest.body["next"]), (vec![json!(reported[2])], &Value::Null), "{}", rest.text);
+    let metrics = dev.cli_json(&["node", "metrics", node]);
+    let shown = &metrics["metrics"][0];
+    assert_eq!((&shown["values"]["request_count"], &shown["verified"]), (&json!(1500), &json!(false)), "{metrics}");
+    let all = dev.api("GET", "/api/v1/projects/demo/waf-events", None);
+    let shown = &all.body["waf_events"][0];
+    assert_eq!((&shown["node_id"], &shown["rule_id"]), (&json!(node), &json!("942100")), "{}", all.text);
+    let before = dev.api("GET", "/api/v1/projects/demo/events?until=2026-01-01T00:00:00Z", None);
+    assert_eq!((before.status, &before.body["events"]), (200, &json!([])), "{}", before.text);
+    let output = dev.cli(&["node", "config", "proxy-us-east-1"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), config.as_str().unwrap(), "{output:?}");
 }
 
 #[test]

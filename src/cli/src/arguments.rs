@@ -70,6 +70,14 @@ impl Expiry {
         Ok(Expiry::In(SignedDuration::from_secs(seconds)))
     }
 
+    /// The same, read backwards: a duration is that long ago. None: earlier than any time that can be written.
+    pub fn before(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Expiry::At(time) => Some(time),
+            Expiry::In(duration) => now.checked_sub(duration).ok(),
+        }
+    }
+
     /// None: later than any time that can be written.
     pub fn from(self, now: Timestamp) -> Option<Timestamp> {
         match self {

@@ -23,6 +23,12 @@ pub enum Operation {
     TokenList,
     TokenShow,
     TokenRevoke,
+    NodeEvents,
+    NodeConfig,
+    NodeMetrics,
+    NodeWafEvents,
+    NodeAllEvents,
+    NodeAllWafEvents,
     BundleCreate,
     BundleList,
     BundleShow,
@@ -47,7 +53,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Operation; 35] = [
+    pub const ALL: [Operation; 41] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -62,6 +68,12 @@ impl Operation {
         Operation::TokenList,
         Operation::TokenShow,
         Operation::TokenRevoke,
+        Operation::NodeEvents,
+        Operation::NodeConfig,
+        Operation::NodeMetrics,
+        Operation::NodeWafEvents,
+        Operation::NodeAllEvents,
+        Operation::NodeAllWafEvents,
         Operation::BundleCreate,
         Operation::BundleList,
         Operation::BundleShow,
@@ -102,6 +114,12 @@ impl Operation {
             Operation::TokenList => "token.list",
             Operation::TokenShow => "token.show",
             Operation::TokenRevoke => "token.revoke",
+            Operation::NodeEvents => "node.events",
+            Operation::NodeConfig => "node.config",
+            Operation::NodeMetrics => "node.metrics",
+            Operation::NodeWafEvents => "node.waf_events",
+            Operation::NodeAllEvents => "node.all_events",
+            Operation::NodeAllWafEvents => "node.all_waf_events",
             Operation::BundleCreate => "bundle.create",
             Operation::BundleList => "bundle.list",
             Operation::BundleShow => "bundle.show",

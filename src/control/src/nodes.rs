@@ -10,5 +10,6 @@ mod rotate;
 mod token;
 
 pub(crate) use heartbeat::aggregate;
+pub(crate) use ingest::ReportKind;
 pub(crate) use rotate::new_key_id;
 pub(crate) use token::AUDIENCE;

@@ -6,6 +6,7 @@ mod assign;
 mod bundle;
 mod node;
 mod project;
+mod report;
 mod rollout;
 mod stream;
 mod token;
@@ -14,6 +15,7 @@ mod why;
 use crate::caller::Caller;
 use crate::control::Control;
 use crate::execute::{Decision, Meta, command_id, unavailable};
+use crate::nodes::ReportKind;
 use contract::{Answer, ApiError, ErrorCode, Operation, Request, Route};
 use domain::{Actor, Aggregate, CommandId, Position, Slug};
 use serde_json::{Value, json};
@@ -93,6 +95,10 @@ impl Control {
             Operation::TokenList => call.list_join_tokens(),
             Operation::TokenShow => call.show_join_token(),
             Operation::TokenRevoke => call.revoke_join_token().await,
+            Operation::NodeEvents | Operation::NodeAllEvents => call.list_reports(ReportKind::Events).await,
+            Operation::NodeMetrics => call.list_reports(ReportKind::Metrics).await,
+            Operation::NodeWafEvents | Operation::NodeAllWafEvents => call.list_reports(ReportKind::WafEvents).await,
+            Operation::NodeConfig => call.show_config().await,
             Operation::BundleCreate => call.create_bundle().await,
             Operation::BundleList => call.list_bundles(),
             Operation::BundleShow => call.show_bundle(),

@@ -19,6 +19,7 @@ mod offers;
 mod operations;
 mod registration;
 mod replicas;
+mod reports;
 mod rigged;
 mod rollback;
 mod stage;

@@ -182,6 +182,48 @@ pub trait Pulse: Send + Sync {
 pub trait Telemetry: Send + Sync {
     /// Acknowledged by the stream when the future ends well.
     fn record(&self, subject: String, body: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// What was recorded and is still there, oldest first, as far as the question's bounds allow.
+    fn reports(&self, question: ReportQuestion) -> BoxFuture<'_, Result<Reports, StoreError>>;
+    /// The newest report under a literal subject.
+    fn newest_report(&self, subject: &str) -> BoxFuture<'_, Result<Option<Report>, StoreError>>;
+}
+
+/// Which reports somebody wants, and how many at most: the work of one question is bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportQuestion {
+    /// A subject, with wildcards where wanted.
+    pub filter: String,
+    pub from: ReportsFrom,
+    /// No report that was stored after this time.
+    pub until: Timestamp,
+    pub reports_max: usize,
+    /// Reading ends with the report whose body reaches this many bytes in all.
+    pub bytes_max: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportsFrom {
+    /// This place in the stream and all after it.
+    Sequence(u64),
+    /// Stored at this time or later.
+    Time(Timestamp),
+}
+
+/// One message of the telemetry stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub sequence: u64,
+    /// The server's time of storing.
+    pub time: Timestamp,
+    pub subject: String,
+    pub body: Bytes,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reports {
+    pub found: Vec<Report>,
+    /// A bound ended the reading; there may be more after the last one found.
+    pub is_cut: bool,
 }
 
 /// Where snapshots of read models are kept: a blob each, and a pointer that names the newest.

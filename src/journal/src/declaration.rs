@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 /// `FLEET`, the journal.
 pub(crate) const FLEET: &str = "FLEET";
 pub(crate) const PULSE: &str = "PULSE";
+pub(crate) const TELEMETRY: &str = "TELEMETRY";
 pub(crate) const BLOBS: &str = "BLOBS";
 pub(crate) const SNAPSHOTS: &str = "SNAPSHOTS";
 

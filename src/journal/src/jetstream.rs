@@ -11,6 +11,7 @@ mod ordered;
 mod pulse;
 mod records;
 mod snapshots;
+mod telemetry;
 
 pub(crate) use api::{Api, Failure};
 

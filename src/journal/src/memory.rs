@@ -6,8 +6,9 @@
 mod journal;
 mod pulse;
 mod records;
+mod telemetry;
 
-use crate::contract::{Blobs, Snapshots, StoreError, Stored, Telemetry};
+use crate::contract::{Blobs, Report, Snapshots, StoreError, Stored};
 use bytes::Bytes;
 use domain::Position;
 use futures_util::future::BoxFuture;
@@ -47,7 +48,7 @@ struct State {
     records: HashMap<&'static str, records::Bucket>,
     blobs: HashMap<String, Bytes>,
     pulses: pulse::Pulses,
-    telemetry: Vec<(String, Bytes)>,
+    telemetry: Vec<Report>,
     snapshots: BTreeMap<String, (Position, Bytes)>,
 }
 
@@ -75,7 +76,7 @@ impl Memory {
 
     /// All telemetry that was recorded, oldest first: subject and body.
     pub fn telemetry(&self) -> Vec<(String, Bytes)> {
-        self.lock().telemetry.clone()
+        self.lock().telemetry.iter().map(|report| (report.subject.clone(), report.body.clone())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -139,15 +140,6 @@ impl Blobs for Memory {
                 return Err(StoreError::TooLarge(format!("bytes {range:?} of a blob of {}", blob.len())));
             }
             Ok(Some(blob.slice(range.start as usize..range.end as usize)))
-        })
-    }
-}
-
-impl Telemetry for Memory {
-    fn record(&self, subject: String, body: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.change(|state| state.telemetry.push((subject, body)));
-            Ok(())
         })
     }
 }

@@ -92,6 +92,11 @@ impl Stage {
         let beat = ["-X", "POST", "-H", &format!("X-Zentinel-Node-Key: {}", node.key)].map(str::to_owned);
         let beat = dev.curl(&beat.each_ref().map(String::as_str), &format!("/api/v1/nodes/{}/heartbeat", node.id));
         assert_eq!(beat.status, 200, "a node that is offline is not waited for: {}", beat.text);
+        let config =
+            ["-H", "Content-Type: application/json", "-H", &format!("X-Zentinel-Node-Key: {}", node.key), "-d"];
+        let config = [&config[..], &[r#"{"config_kdl": "x"}"#]].concat();
+        let config = dev.curl(&config, &format!("/api/v1/nodes/{}/config", node.id));
+        assert_eq!(config.status, 200, "{}", config.text);
         let (bundle, spare_bundle) = (compile(&dev, "v1"), compile(&dev, "spare"));
         let download = created(&dev, "GET", &format!("/api/v1/projects/demo/bundles/{bundle}/download"), None);
         let download =

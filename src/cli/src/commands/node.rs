@@ -1,5 +1,6 @@
 //! `pilothouse node …`
 
+pub(crate) mod reports;
 mod show;
 pub(crate) mod why;
 
@@ -76,6 +77,26 @@ pub enum Verb {
         #[command(flatten)]
         mutation: Mutation,
     },
+    /// Events that a node reported, oldest first
+    #[command(
+        after_help = "Example:\n  pilothouse node events proxy-us-east-1 --since 2h\n  pilothouse node events --since 2026-02-23T10:00:00Z --until 2026-02-23T11:00:00Z --all -o json"
+    )]
+    Events(reports::Reports),
+    /// The running configuration that a node reported last
+    #[command(after_help = "Example:\n  pilothouse node config proxy-us-east-1")]
+    Config {
+        /// Id or name
+        #[arg(add = live(Live::Nodes))]
+        node: String,
+    },
+    /// Metrics that a node reported, oldest first
+    #[command(after_help = "Example:\n  pilothouse node metrics proxy-us-east-1 --since 1h")]
+    Metrics(reports::Metrics),
+    /// WAF events that a node reported, oldest first
+    #[command(
+        after_help = "Example:\n  pilothouse node waf-events proxy-us-east-1 --since 1h\n  pilothouse node waf-events --since 1d --all"
+    )]
+    WafEvents(reports::Reports),
     /// Count nodes by status
     #[command(after_help = "Example:\n  pilothouse node stats -o json")]
     Stats,
@@ -91,6 +112,10 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
             let list = List { operation: Operation::NodeList, request, name: "nodes", paging, render: table };
             return list.run(session, watching.watch).await;
         }
+        Verb::Events(asked) => return reports::events(asked, session).await,
+        Verb::WafEvents(asked) => return reports::waf_events(asked, session).await,
+        Verb::Metrics(asked) => return reports::metrics(asked, session).await,
+        Verb::Config { node } => return reports::config(&node, session).await,
         Verb::Show(show) => return show::run(show, session).await,
         Verb::Approve { node, mutation } => {
             let request = Request { idempotency_key: mutation.idempotency_key, ..session.on(&node)? };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::bundle::tests::bundle as bundle_body;
+use super::node::reports::tests as reports;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
 use super::token::tests::token;
@@ -61,6 +62,10 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::TokenList => json!({"join_tokens": [token(json!({}))], "total": 1}),
         Operation::TokenShow | Operation::TokenRevoke => json!({ "join_token": token(json!({})) }),
         Operation::NodeShow | Operation::NodeApprove => json!({ "node": node("proxy-1") }),
+        Operation::NodeEvents | Operation::NodeAllEvents => reports::events_body(),
+        Operation::NodeWafEvents | Operation::NodeAllWafEvents => reports::waf_body(),
+        Operation::NodeMetrics => reports::metrics_body(),
+        Operation::NodeConfig => reports::config_body(),
         Operation::BundleList => json!({"bundles": [bundle_body("compiled")], "total": 1, "next": null}),
         Operation::BundleShow | Operation::BundleCreate | Operation::BundleRevoke => bundle_body("compiled"),
         Operation::BundleDownload => json!({"download_url": "http://x", "checksum": "sha256:00", "size": 1}),

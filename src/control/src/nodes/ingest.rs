@@ -8,6 +8,7 @@ use contract::{
     ApiError, ConfigAccepted, ErrorCode, EventsAccepted, MetricsAccepted, WafAccepted, parse_config, parse_events,
     parse_metrics, parse_waf_events,
 };
+use domain::Slug;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,7 +17,29 @@ use sha2::{Digest, Sha256};
 /// What one message of the telemetry stream holds: the server's `max_payload` of 2 MB, less room for its headers.
 const REPORT_BYTES_MAX: usize = 2 * 1024 * 1024 - 16 * 1024;
 
-/// A message of the telemetry stream: `telemetry.<org>.<project>.<node>.<kind>`.
+/// What one message reports, as the last token of its subject says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReportKind {
+    Events,
+    Config,
+    Metrics,
+    WafEvents,
+}
+
+impl ReportKind {
+    /// The subject of a node's reports; `*` for the node means all nodes of the project.
+    pub fn subject(self, org: &Slug, project: &Slug, node: &str) -> String {
+        let kind = match self {
+            ReportKind::Events => "events",
+            ReportKind::Config => "config",
+            ReportKind::Metrics => "metrics",
+            ReportKind::WafEvents => "waf_events",
+        };
+        format!("telemetry.{org}.{project}.{node}.{kind}")
+    }
+}
+
+/// A message of the telemetry stream.
 #[derive(Serialize)]
 struct Report<'a, T: Serialize> {
     node: &'a str,
@@ -41,7 +64,7 @@ impl Control {
     pub async fn ingest_events(&self, node: &NodeIdentity, body: Value) -> Result<EventsAccepted, ApiError> {
         let events = parse_events(body)?;
         let count = events.len();
-        self.keep_report(node, "events", &events).await?;
+        self.keep_report(node, ReportKind::Events, &events).await?;
         Ok(EventsAccepted { status: ok(), count })
     }
 
@@ -50,7 +73,7 @@ impl Control {
         let config_kdl = parse_config(body)?;
         let config_hash = data_encoding::HEXLOWER.encode(&Sha256::digest(config_kdl.as_bytes()));
         let report = ConfigReport { sha256: &config_hash, config_kdl: &config_kdl };
-        self.keep_report(node, "config", report).await?;
+        self.keep_report(node, ReportKind::Config, report).await?;
         Ok(ConfigAccepted { status: ok(), config_hash })
     }
 
@@ -63,7 +86,7 @@ impl Control {
         let batch = parse_metrics(body, [node.project.as_str(), &project_id])?;
         let (metrics_ingested, logs_ingested) = (batch.metrics.len(), batch.request_logs.len());
         let report = MetricsReport { metrics: &batch.metrics, request_logs: &batch.request_logs };
-        self.keep_report(node, "metrics", report).await?;
+        self.keep_report(node, ReportKind::Metrics, report).await?;
         Ok(MetricsAccepted { status: ok(), metrics_ingested, logs_ingested })
     }
 
@@ -71,11 +94,16 @@ impl Control {
     pub async fn ingest_waf_events(&self, node: &NodeIdentity, body: Value) -> Result<WafAccepted, ApiError> {
         let events = parse_waf_events(body)?;
         let events_ingested = events.len();
-        self.keep_report(node, "waf_events", &events).await?;
+        self.keep_report(node, ReportKind::WafEvents, &events).await?;
         Ok(WafAccepted { status: ok(), events_ingested })
     }
 
-    async fn keep_report(&self, node: &NodeIdentity, kind: &str, entries: impl Serialize) -> Result<(), ApiError> {
+    async fn keep_report(
+        &self,
+        node: &NodeIdentity,
+        kind: ReportKind,
+        entries: impl Serialize,
+    ) -> Result<(), ApiError> {
         let id = node.id.to_string();
         let report = Report { node: &id, received_at: now(), entries };
         let body = serde_json::to_vec(&report);
@@ -85,7 +113,7 @@ impl Control {
                 format!("the report takes {} bytes; {REPORT_BYTES_MAX} are allowed, send less at once", body.len());
             return Err(ApiError::new(ErrorCode::PayloadTooLarge, message));
         }
-        let subject = format!("telemetry.{}.{}.{id}.{kind}", node.org, node.project);
+        let subject = kind.subject(&node.org, &node.project, &id);
         self.telemetry().record(subject, body.into()).await.map_err(store_error)
     }
 }

@@ -32,7 +32,9 @@ impl World {
     pub async fn of(stage: &Stage) -> World {
         let mut nodes = Vec::new();
         for name in ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"] {
-            nodes.push(stage.node(name).await.0.id.to_string());
+            let (node, _) = stage.node(name).await;
+            stage.control.ingest_config(&node, json!({"config_kdl": CONFIG})).await.unwrap();
+            nodes.push(node.id.to_string());
         }
         let nodes = <[String; 8]>::try_from(nodes).unwrap();
         let [running, running_too, paused, free_node, node_to_delete, failing, unowned_node, assigned_too] = nodes;
@@ -75,7 +77,13 @@ impl World {
 
     pub fn request(&self, operation: Operation) -> Request {
         let id = match operation {
-            Operation::NodeShow | Operation::NodeWhy | Operation::NodeRotateKey => Some(&self.node),
+            Operation::NodeShow
+            | Operation::NodeWhy
+            | Operation::NodeRotateKey
+            | Operation::NodeEvents
+            | Operation::NodeConfig
+            | Operation::NodeMetrics
+            | Operation::NodeWafEvents => Some(&self.node),
             Operation::NodeDelete => Some(&self.node_to_delete),
             Operation::NodeApprove => Some(&self.unapproved),
             Operation::TokenShow | Operation::TokenRevoke => Some(&self.join_token),
@@ -96,6 +104,8 @@ impl World {
             | Operation::TokenList
             | Operation::NodeList
             | Operation::NodeStats
+            | Operation::NodeAllEvents
+            | Operation::NodeAllWafEvents
             | Operation::BundleCreate
             | Operation::BundleList
             | Operation::RolloutCreate

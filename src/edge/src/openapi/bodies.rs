@@ -5,8 +5,8 @@ use contract::{
     ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput,
     EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
     MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness, Register,
-    Registered, RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer,
-    UpdateProject, WafAccepted, WafEventInput,
+    Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput, RevokeBundle,
+    RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -161,6 +161,10 @@ impl Schemas {
             Operation::TokenCreate => self.of::<JoinTokenCreated>(),
             Operation::TokenList => self.list::<JoinTokenBody>("join_tokens", false),
             Operation::TokenShow | Operation::TokenRevoke => self.wrapped::<JoinTokenBody>("join_token"),
+            Operation::NodeEvents | Operation::NodeAllEvents => self.reports::<ReportedEvent>("events"),
+            Operation::NodeMetrics => self.reports::<ReportedMetric>("metrics"),
+            Operation::NodeWafEvents | Operation::NodeAllWafEvents => self.reports::<ReportedWafEvent>("waf_events"),
+            Operation::NodeConfig => self.wrapped::<ReportedConfig>("config"),
             Operation::BundleCreate => self.of::<BundleBody>(),
             Operation::BundleList => self.list::<BundleBody>("bundles", true),
             Operation::BundleShow | Operation::BundleRevoke => self.wrapped::<BundleBody>("bundle"),
@@ -193,6 +197,14 @@ impl Schemas {
 
     fn wrapped_list<T: JsonSchema>(&mut self, name: &str) -> Value {
         json!({"type": "object", "required": [name], "properties": {name: {"type": "array", "items": self.of::<T>()}}})
+    }
+
+    /// A page in order of arrival, which knows no total.
+    fn reports<T: JsonSchema>(&mut self, name: &str) -> Value {
+        let mut list = self.wrapped_list::<T>(name);
+        let what = "What the next page's `after` says, even after a page without entries; null at the end";
+        list["properties"]["next"] = json!({"type": ["string", "null"], "description": what});
+        list
     }
 
     fn list<T: JsonSchema>(&mut self, name: &str, paged: bool) -> Value {

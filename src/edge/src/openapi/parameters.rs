@@ -15,6 +15,18 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
                 "description": "Only nodes with these labels, as `labels[env]=production`",
                 "schema": {"type": "object", "additionalProperties": {"type": "string"}}}));
         }
+        Some(
+            Operation::NodeEvents
+            | Operation::NodeMetrics
+            | Operation::NodeWafEvents
+            | Operation::NodeAllEvents
+            | Operation::NodeAllWafEvents,
+        ) => {
+            all.extend(page());
+            let since = "Only what arrived then or later; RFC 3339. Default: a day before `until`";
+            all.push(text("since", "query", since, false));
+            all.push(text("until", "query", "Only what arrived until then; RFC 3339. Default: now", false));
+        }
         Some(Operation::BundleList) => {
             all.extend(page());
             let known = ["compiling", "compiled", "failed", "revoked"];

@@ -77,6 +77,9 @@ pub(crate) struct StreamState {
 #[derive(Debug)]
 pub(crate) struct RawMessage {
     pub sequence: u64,
+    /// RFC 3339, the server's time of storing.
+    pub time: String,
+    pub subject: String,
     pub payload: Bytes,
     headers: String,
 }
@@ -94,6 +97,10 @@ struct GotMessage {
 #[derive(Deserialize)]
 struct EncodedMessage {
     seq: u64,
+    #[serde(default)]
+    time: String,
+    #[serde(default)]
+    subject: String,
     #[serde(default)]
     hdrs: String,
     #[serde(default)]
@@ -159,6 +166,16 @@ impl Api {
         self.message(stream, json!({ "seq": sequence, "next_by_subj": filter })).await
     }
 
+    /// The first message that matches `filter` and was stored at `time` or later, from the leader.
+    pub async fn next_since(
+        &self,
+        stream: &str,
+        filter: &str,
+        time: jiff::Timestamp,
+    ) -> Result<Option<RawMessage>, Failure> {
+        self.message(stream, json!({ "start_time": time, "next_by_subj": filter })).await
+    }
+
     /// The message at `sequence`, from the leader.
     pub async fn at(&self, stream: &str, sequence: u64) -> Result<Option<RawMessage>, Failure> {
         self.message(stream, json!({ "seq": sequence })).await
@@ -194,7 +211,9 @@ impl Api {
         };
         let decode = |text: &str| data_encoding::BASE64.decode(text.as_bytes()).map_err(silent);
         let headers = String::from_utf8(decode(&got.message.hdrs)?).map_err(silent)?;
-        Ok(Some(RawMessage { sequence: got.message.seq, payload: decode(&got.message.data)?.into(), headers }))
+        let payload = decode(&got.message.data)?.into();
+        let EncodedMessage { seq: sequence, time, subject, .. } = got.message;
+        Ok(Some(RawMessage { sequence, time, subject, payload, headers }))
     }
 }
 
@@ -285,7 +304,8 @@ mod tests {
     #[test]
     fn headers_read_back() {
         let headers = "NATS/1.0\r\nNats-Msg-Id: a.0\r\nKV-Operation:DEL\r\n\r\n".to_owned();
-        let message = RawMessage { sequence: 1, payload: Bytes::new(), headers };
+        let (time, subject) = (String::new(), String::new());
+        let message = RawMessage { sequence: 1, time, subject, payload: Bytes::new(), headers };
         assert_eq!(message.header("Nats-Msg-Id"), Some("a.0"));
         assert_eq!(message.header("KV-Operation"), Some("DEL"));
         assert_eq!(message.header("Nats"), None);

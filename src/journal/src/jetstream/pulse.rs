@@ -1,15 +1,15 @@
-//! Heartbeat batches and telemetry: streams that forget.
+//! Heartbeat batches: a stream that forgets.
 
 use super::JetStream;
 use super::ordered::{Delivery, Ordered, Start};
-use crate::contract::{BODY_BYTES_MAX, Pulse, PulseKind, PulseMessage, StoreError, Telemetry};
+use crate::contract::{BODY_BYTES_MAX, Pulse, PulseKind, PulseMessage, StoreError};
 use crate::declaration::PULSE;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
 
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Pulse for JetStream {
     fn publish(&self, kind: PulseKind, edge: &str, body: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -29,15 +29,6 @@ impl Pulse for JetStream {
 
     fn last_sequence(&self) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move { Ok(self.api.info(PULSE).await?.state.last_seq) })
-    }
-}
-
-impl Telemetry for JetStream {
-    fn record(&self, subject: String, body: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.api.publish(subject, None, body, PUBLISH_TIMEOUT).await?;
-            Ok(())
-        })
     }
 }
 

@@ -109,7 +109,7 @@ impl State {
 }
 
 /// NATS's own rule: `*` is one token, `>` at the end is one or more.
-fn matches(filter: &str, subject: &str) -> bool {
+pub(super) fn matches(filter: &str, subject: &str) -> bool {
     let (mut filter, mut subject) = (filter.split('.'), subject.split('.'));
     loop {
         match (filter.next(), subject.next()) {

@@ -4,7 +4,11 @@ use crate::{next, take};
 use bytes::Bytes;
 use domain::Position;
 use futures_util::future::{BoxFuture, join_all};
-use journal::{Blobs, Bucket, Pulse, PulseKind, Record, RecordChange, Records, Snapshots, StoreError, Telemetry};
+use jiff::{Timestamp, ToSpan};
+use journal::{
+    Blobs, Bucket, Pulse, PulseKind, Record, RecordChange, Records, ReportQuestion, Reports, ReportsFrom, Snapshots,
+    StoreError, Telemetry,
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const ATTEMPTS_MAX: usize = 100;
@@ -99,7 +103,48 @@ pub async fn pulse(backend: &impl Pulse) {
 pub async fn storage(backend: &(impl Blobs + Snapshots + Telemetry)) {
     blobs(backend).await;
     snapshots(backend).await;
-    backend.record("telemetry.o.p.n1.event".to_owned(), Bytes::from_static(b"{}")).await.unwrap();
+    telemetry(backend).await;
+}
+
+async fn telemetry(backend: &impl Telemetry) {
+    let mine = |node: &str, kind: &str| format!("telemetry.o.p.{node}.{kind}");
+    for (node, kind, body) in
+        [("n1", "events", "1"), ("n2", "events", "2"), ("n1", "config", "3"), ("n1", "events", "4")]
+    {
+        backend.record(mine(node, kind), Bytes::from(body)).await.unwrap();
+    }
+    let all = ReportQuestion {
+        filter: mine("*", "*"),
+        from: ReportsFrom::Sequence(0),
+        until: Timestamp::MAX,
+        reports_max: 100,
+        bytes_max: 1000,
+    };
+    let read = async |question: ReportQuestion| {
+        let Reports { found, is_cut } = backend.reports(question).await.unwrap();
+        (found.iter().map(|r| String::from_utf8(r.body.to_vec()).unwrap()).collect::<Vec<_>>().join(" "), is_cut)
+    };
+    let told = |text: &str, is_cut| (text.to_owned(), is_cut);
+    assert_eq!(read(all.clone()).await, told("1 2 3 4", false));
+    assert_eq!(read(ReportQuestion { filter: mine("n1", "events"), ..all.clone() }).await, told("1 4", false));
+    assert_eq!(read(ReportQuestion { filter: mine("*", "events"), ..all.clone() }).await, told("1 2 4", false));
+    assert_eq!(read(ReportQuestion { filter: mine("n3", "*"), ..all.clone() }).await, told("", false));
+    assert_eq!(read(ReportQuestion { reports_max: 3, ..all.clone() }).await, told("1 2 3", true));
+    assert_eq!(read(ReportQuestion { reports_max: 4, ..all.clone() }).await, told("1 2 3 4", false));
+    assert_eq!(read(ReportQuestion { bytes_max: 2, ..all.clone() }).await, told("1 2", true));
+    let kept = backend.reports(all.clone()).await.unwrap().found;
+    assert!(kept.windows(2).all(|pair| pair[0].sequence < pair[1].sequence && pair[0].time <= pair[1].time));
+    let from = |from| ReportQuestion { from, ..all.clone() };
+    assert_eq!(read(from(ReportsFrom::Sequence(kept[2].sequence))).await, told("3 4", false));
+    let since = backend.reports(from(ReportsFrom::Time(kept[2].time))).await.unwrap().found;
+    let expected: Vec<_> = kept.iter().filter(|report| report.time >= kept[2].time).cloned().collect();
+    assert_eq!(since, expected, "a report at the very time belongs to it");
+    assert_eq!(read(from(ReportsFrom::Time(Timestamp::MIN))).await, told("1 2 3 4", false));
+    assert_eq!(read(from(ReportsFrom::Time("9998-01-01T00:00:00Z".parse().unwrap()))).await, told("", false));
+    let before = ReportQuestion { until: kept[0].time.checked_sub(1.second()).unwrap(), ..all.clone() };
+    assert_eq!(read(before).await, told("", false));
+    assert_eq!(backend.newest_report(&mine("n1", "events")).await.unwrap().as_ref(), Some(&kept[3]));
+    assert_eq!(backend.newest_report(&mine("n1", "metrics")).await.unwrap(), None);
 }
 
 async fn blobs(backend: &impl Blobs) {

@@ -1,4 +1,4 @@
-//! Nodes and their join tokens, for operators.
+//! Nodes, what they report, and their join tokens, for operators.
 
 use super::{NODES_READ, NODES_WRITE, operator};
 use crate::operation::Operation;
@@ -47,6 +47,54 @@ pub(super) const ROUTES: &[Route] = &[
         200,
         &[404, 409],
         "Replace a node's key; the old one and its tokens end at once",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/nodes/{id}/events"),
+        Operation::NodeEvents,
+        NODES_READ,
+        200,
+        &[404, 422],
+        "Events that a node reported",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/nodes/{id}/config"),
+        Operation::NodeConfig,
+        NODES_READ,
+        200,
+        &[404],
+        "The running configuration that a node reported last",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/nodes/{id}/metrics"),
+        Operation::NodeMetrics,
+        NODES_READ,
+        200,
+        &[404, 422],
+        "Metrics that a node reported",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/nodes/{id}/waf-events"),
+        Operation::NodeWafEvents,
+        NODES_READ,
+        200,
+        &[404, 422],
+        "WAF events that a node reported",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/events"),
+        Operation::NodeAllEvents,
+        NODES_READ,
+        200,
+        &[404, 422],
+        "Events of all nodes of a project",
+    ),
+    operator(
+        (Get, "/api/v1/projects/{slug}/waf-events"),
+        Operation::NodeAllWafEvents,
+        NODES_READ,
+        200,
+        &[404, 422],
+        "WAF events of all nodes of a project",
     ),
     operator(
         (Post, "/api/v1/projects/{slug}/join-tokens"),
