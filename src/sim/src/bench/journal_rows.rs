@@ -1,6 +1,7 @@
 //! Facts per second through `append`, beside raw publishes of the same size into a stream with the same storage, sync and
 //! in-flight count; then the replay row over the facts that this left behind.
 
+use super::stage::cpu_us;
 use super::{Row, median, replay};
 use anyhow::{Context, Result, bail};
 use async_nats::jetstream;
@@ -108,14 +109,6 @@ impl Bench {
         let per_fact = |spent: f64| spent / count as f64;
         Ok(Cost { per_s, server_us: per_fact(after.0 - before.0), client_us: per_fact(after.1 - before.1) })
     }
-}
-
-/// Processor time of a process so far, in microseconds (proc(5): fields 14 and 15, in ticks of 10 ms).
-fn cpu_us(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat has another form")?;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(ticks.sum::<Result<f64, _>>()? * 10_000.0)
 }
 
 async fn publish_raw(bench: &Bench, options: &Options) -> Result<f64> {
