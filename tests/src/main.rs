@@ -5,6 +5,7 @@
 
 mod contract_http;
 mod crashes;
+mod enrollment;
 mod failures;
 mod harness;
 mod hostile;
