@@ -209,7 +209,7 @@ pub(crate) mod tests {
         ];
         expect![[r#"
             ID                               HOST    STATE    FROM      HOSTNAME         FINGERPRINT  ASKED   EXPIRES  REMARK
-            enr-3MaoWhGs58RVjYTPjrk0BSnDY7X  web-01  pending  10.1.2.3  a[2Jb            SHA256:x     1h ago  -        -
+            enr-3MaoWhGs58RVjYTPjrk0BSnDY7X  web-01  pending  10.1.2.3  a\u{1b}[2Jb      SHA256:x     1h ago  -        -
             enr-3MaoWhGs58RVjYTPjrk0BSnDY7X  web-01  active   10.1.2.3  web-01.internal  SHA256:x     1h ago  in 24h   revoked before
         "#]]
         .assert_eq(&unpainted(&table(&json!({"enrollments": all}), noon()).unwrap()));
