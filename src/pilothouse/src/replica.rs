@@ -100,9 +100,10 @@ impl Replica {
             if let Some((client, account_id)) = self.logins {
                 beside.spawn(control::logins::run(control.clone(), client, account_id));
             }
-            if let Some((client, signer)) = self.accounts {
-                beside.spawn(control::accounts::run(control.clone(), client, signer));
-            }
+            match self.accounts {
+                Some((client, signer)) => beside.spawn(control::accounts::run(control.clone(), client, signer)),
+                None => beside.spawn(control::accounts::look_on(control.clone())),
+            };
             tokio::pin!(edge);
             let ended = tokio::select! {
                 () = &mut edge => bail!("the HTTP edge ended"),
