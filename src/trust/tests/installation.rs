@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use trust::nats::{
-    Body, Claims, HostSigner, Installation, KeyKind, Mint, NatsKey, NewInstallation, Permissions, UserClaims, creds, decode,
-    inbox_prefix, next_issue_time, operator_user, parse_creds, sign,
+    Body, Claims, HostSigner, Installation, KeyKind, Mint, NatsKey, NewInstallation, Permissions, UserClaims, creds,
+    decode, inbox_prefix, next_issue_time, operator_user, parse_creds, sign,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);

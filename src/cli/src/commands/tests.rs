@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::bundle::tests::bundle as bundle_body;
-use super::node::reports::tests as reports;
 use super::enroll::tests::enrollment;
+use super::node::reports::tests as reports;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
 use super::token::tests::token;
@@ -84,10 +84,9 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         | Operation::RolloutCancel
         | Operation::RolloutRollback => rollout["rollout"].clone(),
         Operation::EnrollList => json!({"enrollments": [enrollment(json!({}))], "total": 1, "next": null}),
-        Operation::EnrollShow
-        | Operation::EnrollApprove
-        | Operation::EnrollReject
-        | Operation::EnrollRevoke => enrollment(json!({})),
+        Operation::EnrollShow | Operation::EnrollApprove | Operation::EnrollReject | Operation::EnrollRevoke => {
+            enrollment(json!({}))
+        }
         Operation::ApiKeyCreate => key,
         Operation::ApiKeyList => json!({"api_keys": [key], "total": 1, "next": null}),
         Operation::ApiKeyShow | Operation::ApiKeyRevoke => json!({ "api_key": key }),
