@@ -27,6 +27,7 @@ pub enum Operation {
     NodeConfig,
     NodeMetrics,
     NodeWafEvents,
+    NodeReceipts,
     NodeAllEvents,
     NodeAllWafEvents,
     BundleCreate,
@@ -53,7 +54,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Operation; 41] = [
+    pub const ALL: [Operation; 42] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -72,6 +73,7 @@ impl Operation {
         Operation::NodeConfig,
         Operation::NodeMetrics,
         Operation::NodeWafEvents,
+        Operation::NodeReceipts,
         Operation::NodeAllEvents,
         Operation::NodeAllWafEvents,
         Operation::BundleCreate,
@@ -118,6 +120,7 @@ impl Operation {
             Operation::NodeConfig => "node.config",
             Operation::NodeMetrics => "node.metrics",
             Operation::NodeWafEvents => "node.waf_events",
+            Operation::NodeReceipts => "node.receipts",
             Operation::NodeAllEvents => "node.all_events",
             Operation::NodeAllWafEvents => "node.all_waf_events",
             Operation::BundleCreate => "bundle.create",

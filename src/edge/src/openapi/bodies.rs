@@ -4,9 +4,10 @@ use contract::{
     ApiKeyBody, ApiKeyCreated, AssignBundle, BundleAssigned, BundleBody, BundleDownload, BundleVerification,
     ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput,
     EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
-    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness, Register,
-    Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput, RevokeBundle,
-    RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
+    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness, ReceiptBody,
+    Register, Registered, ReplaceKey, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput,
+    RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted,
+    WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -20,9 +21,10 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 13] = [
+const REQUIRED: [(&str, &[&str]); 14] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
+    ("ReplaceKey", &[]),
     ("EventInput", &["event_type", "message"]),
     ("MetricInput", &["service_id", "project_id"]),
     ("RequestLogInput", &["service_id", "project_id"]),
@@ -86,6 +88,7 @@ impl Schemas {
     pub fn needs_body(&self, route: &Route) -> bool {
         !route.path.ends_with("/heartbeat")
             && !route.path.ends_with("/metrics")
+            && route.path != "/api/v1/nodes/{id}/key"
             && route.operation != Some(Operation::BundleRevoke)
     }
 
@@ -107,6 +110,7 @@ impl Schemas {
         match route.path {
             "/api/v1/projects/{slug}/nodes/register" => Some(self.of::<Register>()),
             "/api/v1/nodes/{id}/heartbeat" => Some(self.of::<Heartbeat>()),
+            "/api/v1/nodes/{id}/key" => Some(self.of::<ReplaceKey>()),
             "/api/v1/nodes/{id}/events" => {
                 let batch = self.wrapped_list::<EventInput>("events");
                 Some(json!({"anyOf": [self.of::<EventInput>(), batch]}))
@@ -164,6 +168,7 @@ impl Schemas {
             Operation::NodeEvents | Operation::NodeAllEvents => self.reports::<ReportedEvent>("events"),
             Operation::NodeMetrics => self.reports::<ReportedMetric>("metrics"),
             Operation::NodeWafEvents | Operation::NodeAllWafEvents => self.reports::<ReportedWafEvent>("waf_events"),
+            Operation::NodeReceipts => self.reports::<ReceiptBody>("receipts"),
             Operation::NodeConfig => self.wrapped::<ReportedConfig>("config"),
             Operation::BundleCreate => self.of::<BundleBody>(),
             Operation::BundleList => self.list::<BundleBody>("bundles", true),
