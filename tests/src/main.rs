@@ -11,6 +11,7 @@ mod hostile;
 mod observability;
 mod permissions;
 mod readme;
+mod receipts;
 mod registration;
 mod replicas;
 mod rollback;
