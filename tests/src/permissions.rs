@@ -102,3 +102,49 @@ async fn an_operator_speaks_for_itself_alone() {
     assert_eq!(ask(&client, "$JS.API.STREAM.MSG.GET.KV_credentials", &json!({"seq": 1})).await, None);
     assert_eq!(ask(&client, "append.default._.org.default.created", &json!({})).await, None);
 }
+
+/// Whoever answers a request publishes on the reply subject that the request names: a replica, or the server itself.
+#[tokio::test]
+async fn an_operators_reply_subject_reaches_nothing_that_is_stored() {
+    let dev = Dev::start();
+    let creds = std::fs::read_to_string(dev.file.get("operator_creds")).unwrap();
+    let own = operator_nkey(&creds);
+    let operator = connect(&dev, dev.file.get("operator_creds"), &format!("_INBOX_{own}")).await;
+    let service = dev.data_dir().join("installation/service.creds");
+    let service = connect(&dev, service.to_str().unwrap(), "_INBOX.runtime").await;
+    let list = format!("pilothouse.admin.v1.{own}.project.list");
+    let streams = ["FLEET", "KV_credentials", "KV_pointers", "BLOBS", "TELEMETRY"];
+    let stored = async || {
+        let mut last = Vec::new();
+        for stream in streams {
+            let info = ask(&service, &format!("$JS.API.STREAM.INFO.{stream}"), &json!({})).await.unwrap();
+            last.push((stream, info["state"]["last_seq"].clone()));
+        }
+        last
+    };
+    let before = stored().await;
+    let targets = [
+        "append.default.demo.node.x.forged",
+        "fleet.default.demo.node.x.forged",
+        "$KV.credentials.x",
+        "$KV.pointers.x",
+        "blob.x.0",
+        "telemetry.default.demo.x.events",
+        "$JS.API.STREAM.CREATE.THIEF",
+        "_INBOX.runtime.x",
+    ];
+    for reply in targets {
+        for subject in [list.as_str(), "$SRV.PING", "$SRV.INFO", "$SRV.STATS.pilothouse-admin"] {
+            operator.publish_with_reply(subject.to_owned(), reply, "\u{80}".into()).await.unwrap();
+        }
+    }
+    // Answered in the order of asking, so what was asked before has been answered too.
+    for subject in [list.as_str(), "$SRV.PING", "$SRV.INFO", "$SRV.STATS.pilothouse-admin"] {
+        operator.request(subject.to_owned(), "\u{80}".into()).await.unwrap();
+    }
+    let created = dev.api("POST", "/api/v1/projects", Some(&json!({"slug": "after"})));
+    assert_eq!(created.status, 201, "{}", created.text);
+    let mut expected = before.clone();
+    expected[0].1 = json!(before[0].1.as_u64().unwrap() + 1);
+    assert_eq!(stored().await, expected);
+}

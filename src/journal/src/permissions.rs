@@ -21,8 +21,6 @@ pub enum Role {
 pub struct Permissions {
     pub publish: Vec<String>,
     pub subscribe: Vec<String>,
-    /// Whether it may publish on the reply subject of a request that it received.
-    pub responses: bool,
 }
 
 impl Role {
@@ -66,10 +64,11 @@ pub fn runtime() -> Permissions {
             publish.push(format!("$JS.API.DIRECT.GET.{stream}.>"));
         }
     }
-    // Answers to the server's flow control.
-    publish.push("$JS.FC.>".to_owned());
+    // Answers to the server's flow control, and to operators: those are in another account, and the server gives each request
+    // from there a reply subject of this form. There is no right to answer on whatever subject a request names.
+    publish.extend(["$JS.FC.>".to_owned(), "_R_.>".to_owned()]);
     let subscribe = vec![Role::Runtime.inbox(), "pilothouse.admin.v1.>".to_owned(), "$SRV.>".to_owned()];
-    Permissions { publish, subscribe, responses: true }
+    Permissions { publish, subscribe }
 }
 
 /// Creates what is missing and looks at what is there. It cannot change or remove a stream either: drift is a person's to mend.
@@ -81,11 +80,11 @@ pub fn provisioning() -> Permissions {
             [format!("$JS.API.STREAM.CREATE.{stream}"), format!("$JS.API.STREAM.INFO.{stream}")]
         })
         .collect();
-    Permissions { publish, subscribe: vec![Role::Provisioning.inbox()], responses: false }
+    Permissions { publish, subscribe: vec![Role::Provisioning.inbox()] }
 }
 
 /// Reads how the servers keep data.
 pub fn monitor() -> Permissions {
     let publish = ["JSZ", "VARZ"].map(|what| format!("$SYS.REQ.SERVER.PING.{what}")).to_vec();
-    Permissions { publish, subscribe: vec![Role::Monitor.inbox()], responses: false }
+    Permissions { publish, subscribe: vec![Role::Monitor.inbox()] }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use runtime::files;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use trust::nats::{Installation, NewInstallation, Responses};
+use trust::nats::{Installation, NewInstallation};
 use trust::tls::{Ca, certificate_expiry};
 
 /// The generated part of nats-server's configuration. Written last: where it is, everything is.
@@ -178,13 +178,6 @@ fn write_certificate(dir: &Path, ca: &Ca, hosts: &[String]) -> Result<()> {
     Ok(files::write_public(&dir.join("server.pem"), issued.cert_pem.as_bytes())?)
 }
 
-/// An operator's request is answered once, and not after its asker has given up.
-const RESPONSES: Responses = Responses { max: 1, ttl_ms: 60_000 };
-
 fn permissions(of: journal::permissions::Permissions) -> trust::nats::Permissions {
-    trust::nats::Permissions {
-        publish: of.publish,
-        subscribe: of.subscribe,
-        responses: of.responses.then_some(RESPONSES),
-    }
+    trust::nats::Permissions { publish: of.publish, subscribe: of.subscribe }
 }

@@ -10,6 +10,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// A request allocates on one thread what another one frees; the system's allocator spends a quarter of a heartbeat on that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "pilothouse", version, about = "The control plane for a fleet of reverse proxies")]
 struct Arguments {

@@ -10,13 +10,13 @@ mod key;
 mod roles;
 
 pub use claims::{
-    AccountClaims, AccountSigningKey, Body, Claims, JWT_BYTES_MAX, Limits, Mint, OperatorClaims, ScopedKey,
-    SubjectRule, UserClaims, UserTemplate, decode, next_issue_time, sign, verify,
+    AccountClaims, AccountSigningKey, Body, Claims, Export, Import, JWT_BYTES_MAX, Limits, Mint, OperatorClaims,
+    ResponseType, ScopedKey, ShareKind, SubjectRule, UserClaims, UserTemplate, decode, next_issue_time, sign, verify,
 };
 pub use creds::{Creds, creds, parse_creds};
 pub use installation::{Installation, NewInstallation, operator_user};
 pub use key::{KeyKind, NatsKey};
-pub use roles::{Permissions, Responses, inbox_prefix, operator_template};
+pub use roles::{Permissions, inbox_prefix, operator_template};
 
 use thiserror::Error;
 

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use trust::nats::{
-    Body, Claims, Installation, KeyKind, Mint, NatsKey, NewInstallation, Permissions, Responses, UserClaims, creds,
-    decode, inbox_prefix, next_issue_time, operator_user, parse_creds, sign,
+    Body, Claims, Installation, KeyKind, Mint, NatsKey, NewInstallation, Permissions, UserClaims, creds, decode,
+    inbox_prefix, next_issue_time, operator_user, parse_creds, sign,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -159,27 +159,18 @@ fn installation() -> Installation {
         name: "test".into(),
         now: Timestamp::now(),
         runtime: Permissions {
-            publish: subjects(&["$JS.API.>", "append.>"]),
+            publish: subjects(&["$JS.API.>", "append.>", "_R_.>"]),
             subscribe: subjects(&["{inbox}.>", "pilothouse.admin.v1.>", "fleet.>"]),
-            responses: Some(Responses { max: 1, ttl_ms: 5000 }),
         },
-        provisioning: Permissions {
-            publish: subjects(&["$JS.API.>"]),
-            subscribe: subjects(&["{inbox}.>"]),
-            responses: None,
-        },
-        monitor: Permissions {
-            publish: subjects(&["$SYS.REQ.>"]),
-            subscribe: subjects(&["{inbox}.>"]),
-            responses: None,
-        },
+        provisioning: Permissions { publish: subjects(&["$JS.API.>"]), subscribe: subjects(&["{inbox}.>"]) },
+        monitor: Permissions { publish: subjects(&["$SYS.REQ.>"]), subscribe: subjects(&["{inbox}.>"]) },
     })
 }
 
 /// Another operator of the same installation.
 fn another_operator(made: &Installation) -> (String, String) {
-    let seed = &made.seeds[Installation::SEED_FLEET_OPERATORS];
-    operator_user(seed, &made.fleet_account_id, "second", Timestamp::now()).unwrap()
+    let seed = &made.seeds[Installation::SEED_CLIENTS_OPERATORS];
+    operator_user(seed, &made.clients_account_id, "second", Timestamp::now()).unwrap()
 }
 
 #[tokio::test]
@@ -233,16 +224,16 @@ async fn strangers_and_self_made_rights_are_refused() -> Result<()> {
         let mint = Mint { name: "eve", issued_at: Timestamp::now().as_second(), expires_at: None };
         creds(&sign(key, &user.public_key(), mint, Body::User(claims)), &user.seed())
     };
-    let scoped = || UserClaims::scoped(&made.fleet_account_id);
-    let plain = || UserClaims::plain(&made.fleet_account_id, Default::default(), Default::default(), None);
+    let scoped = || UserClaims::scoped(&made.clients_account_id);
+    let plain = || UserClaims::plain(&made.clients_account_id, Default::default(), Default::default());
     let key = |name: &str| NatsKey::from_seed(KeyKind::Account, &made.seeds[name]).unwrap();
     assert!(connect(&server, &signed_by(&foreign, scoped())).await.is_err(), "a foreign key");
     assert!(connect(&server, &signed_by(&foreign, plain())).await.is_err(), "a foreign key");
-    let identity = key(Installation::SEED_FLEET);
+    let identity = key(Installation::SEED_CLIENTS);
     assert!(connect(&server, &signed_by(&identity, plain())).await.is_err(), "the account's identity key");
     let system = key(Installation::SEED_SYSTEM_SIGNING);
     assert!(connect(&server, &signed_by(&system, plain())).await.is_err(), "another account's key");
-    let operators = key(Installation::SEED_FLEET_OPERATORS);
+    let operators = key(Installation::SEED_CLIENTS_OPERATORS);
     assert!(connect(&server, &signed_by(&operators, plain())).await.is_err(), "an operator with rights of its own");
     assert!(connect(&server, &signed_by(&operators, scoped())).await.is_ok());
     let stolen = creds(&parse_creds(&signed_by(&operators, scoped()))?.jwt, &NatsKey::generate(KeyKind::User).seed());
@@ -259,14 +250,14 @@ async fn a_revoked_operator_is_thrown_out_for_good() -> Result<()> {
     let (id, text) = another_operator(&made);
     let operator = connect(&server, &text).await?;
 
-    let Claims { iat, nats: Body::Account(mut account), name, .. } = decode(&made.fleet_account_jwt)? else {
+    let Claims { iat, nats: Body::Account(mut account), name, .. } = decode(&made.clients_account_jwt)? else {
         bail!("not an account")
     };
     let issued_at = next_issue_time(iat, Timestamp::now());
     account.revocations.insert(id, issued_at);
     let signing = NatsKey::from_seed(KeyKind::Operator, &made.seeds[Installation::SEED_OPERATOR_SIGNING])?;
     let mint = Mint { name: &name, issued_at, expires_at: None };
-    let jwt = sign(&signing, &made.fleet_account_id, mint, Body::Account(account));
+    let jwt = sign(&signing, &made.clients_account_id, mint, Body::Account(account));
     let answer = monitor.client.request("$SYS.REQ.CLAIMS.UPDATE", jwt.into()).await?;
     assert!(answer.payload.windows(10).any(|part| part == b"\"code\":200"), "{:?}", answer.payload);
 

@@ -75,6 +75,14 @@ where
     let overdue = loop {
         tokio::select! {
             biased;
+            // First, so that no answer leaves without saying that the connection ends with it.
+            phase = next_phase(&mut phases, draining) => {
+                if phase == Phase::Closed {
+                    return;
+                }
+                draining = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
             ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, peer = %peer.address, "connection ended");
@@ -86,13 +94,6 @@ where
                     break overdue;
                 }
                 look.as_mut().reset(tokio::time::Instant::now() + times.look_interval());
-            }
-            phase = next_phase(&mut phases, draining) => {
-                if phase == Phase::Closed {
-                    return;
-                }
-                draining = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
     };

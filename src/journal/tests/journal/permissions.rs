@@ -18,11 +18,11 @@ const DENIED_AFTER: Duration = Duration::from_millis(300);
 /// The server's accounts: the three users with exactly the permissions that this crate lists, and `admin` with all.
 pub fn accounts() -> String {
     let user = |role: Role| {
-        let Permissions { publish, subscribe, responses } = role.permissions();
+        let Permissions { publish, subscribe } = role.permissions();
         let name = role.name();
         format!(
             "{{ user: {name}, password: {name}, permissions: {{ publish: {{ allow: {publish:?} }}, \
-             subscribe: {{ allow: {subscribe:?} }}, allow_responses: {responses} }} }}"
+             subscribe: {{ allow: {subscribe:?} }} }} }}"
         )
     };
     let (runtime, provisioning, monitor) = (user(Role::Runtime), user(Role::Provisioning), user(Role::Monitor));

@@ -1,6 +1,7 @@
 //! Heartbeats per second over HTTPS with node tokens, answered durable.
 
 use super::client::{Beat, Target, post};
+use super::stage::cpu_us;
 use super::{Row, stage};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
@@ -46,11 +47,16 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
     warm_up(&target, &beats, &body).await?;
     let time = Duration::from_secs(options.seconds);
     let (mut pairs, mut details) = (Vec::new(), Value::Null);
+    let pids = (dev.pid()?, baseline.id().context("the baseline has ended")?);
     for _ in 0..options.rounds {
+        let began = (cpu_us(pids.0)?, cpu_us(pids.1)?);
         let (baseline_per_s, mut bare_latencies) = bare.load(&beats, body.clone(), time).await?;
         let (measured_per_s, mut latencies) = target.load(&beats, body.clone(), time).await?;
         pairs.push((measured_per_s, baseline_per_s));
-        details = json!({"measured": latencies.summary(), "baseline": bare_latencies.summary(),
+        let per_request = |spent: f64, per_s: f64| spent / (per_s * time.as_secs_f64());
+        let cpu_us = json!({"replica": per_request(cpu_us(pids.0)? - began.0, measured_per_s),
+            "baseline": per_request(cpu_us(pids.1)? - began.1, baseline_per_s)});
+        details = json!({"measured": latencies.summary(), "baseline": bare_latencies.summary(), "cpu_us": cpu_us,
             "connections": options.connections, "nodes": options.nodes});
     }
     drop(baseline);

@@ -51,6 +51,10 @@ impl Dev {
         bail!("pilothouse dev was not ready after {} s", START_TIME_MAX.as_secs())
     }
 
+    pub fn pid(&self) -> Result<u32> {
+        self.process.id().context("pilothouse dev has ended")
+    }
+
     pub async fn stop(mut self) -> Result<()> {
         if let Some(pid) = self.process.id() {
             Command::new("kill").arg(pid.to_string()).status().await?;
@@ -84,4 +88,12 @@ pub async fn baseline(ca_file: &Path) -> Result<(Child, std::net::SocketAddr)> {
 
 fn this_binary() -> Result<PathBuf> {
     std::env::current_exe().context("could not find this binary")
+}
+
+/// Processor time of a process so far, in microseconds (proc(5): fields 14 and 15, in ticks of 10 ms).
+pub fn cpu_us(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat has another form")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? * 10_000.0)
 }

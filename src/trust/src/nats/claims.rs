@@ -64,6 +64,10 @@ pub struct OperatorClaims {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountClaims {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<Import>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<Export>,
     pub limits: Limits,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signing_keys: Vec<AccountSigningKey>,
@@ -71,6 +75,45 @@ pub struct AccountClaims {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub revocations: BTreeMap<String, i64>,
     pub version: u8,
+}
+
+/// What another account of the same operator may import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    pub name: String,
+    pub subject: String,
+    #[serde(rename = "type")]
+    pub kind: ShareKind,
+    /// Of a service: whether one request may have several answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_type: Option<ResponseType>,
+}
+
+/// What an account sees of another one, under the same subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    pub name: String,
+    pub subject: String,
+    /// Public key of the exporting account.
+    pub account: String,
+    #[serde(rename = "type")]
+    pub kind: ShareKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShareKind {
+    /// Messages flow from the exporter to the importer.
+    Stream,
+    /// Requests flow to the exporter and answers back. The server replaces the reply subject by one of its own
+    /// (`_R_.<random>`), so the importer cannot name a subject of the exporter's account.
+    Service,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResponseType {
+    Singleton,
+    Stream,
 }
 
 /// −1 is no limit, 0 is nothing at all.
@@ -163,8 +206,6 @@ pub struct UserClaims {
     pub publish: SubjectRule,
     #[serde(rename = "sub", default)]
     pub subscribe: SubjectRule,
-    #[serde(rename = "resp", default, skip_serializing_if = "Option::is_none")]
-    pub responses: Option<ResponseRule>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subs: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,15 +213,6 @@ pub struct UserClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<i64>,
     pub version: u8,
-}
-
-/// The right to answer a request on its reply subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResponseRule {
-    /// Messages per request.
-    pub max: i64,
-    #[serde(rename = "ttl")]
-    pub ttl_ns: i64,
 }
 
 impl OperatorClaims {
@@ -192,7 +224,7 @@ impl OperatorClaims {
 
 impl AccountClaims {
     pub fn new(limits: Limits, signing_keys: Vec<AccountSigningKey>) -> Self {
-        Self { limits, signing_keys, revocations: BTreeMap::new(), version: VERSION }
+        Self { imports: vec![], exports: vec![], limits, signing_keys, revocations: BTreeMap::new(), version: VERSION }
     }
 }
 
@@ -209,7 +241,6 @@ impl UserClaims {
             issuer_account: issuer_account.into(),
             publish: SubjectRule::default(),
             subscribe: SubjectRule::default(),
-            responses: None,
             subs: None,
             data: None,
             payload: None,
@@ -218,17 +249,11 @@ impl UserClaims {
     }
 
     /// Of a user with rights of its own and no limits.
-    pub fn plain(
-        issuer_account: &str,
-        publish: SubjectRule,
-        subscribe: SubjectRule,
-        responses: Option<ResponseRule>,
-    ) -> Self {
+    pub fn plain(issuer_account: &str, publish: SubjectRule, subscribe: SubjectRule) -> Self {
         let unlimited = Some(UNLIMITED);
         Self {
             publish,
             subscribe,
-            responses,
             subs: unlimited,
             data: unlimited,
             payload: unlimited,

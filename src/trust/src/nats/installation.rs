@@ -1,10 +1,17 @@
 //! The NATS identities of a new installation: who they are, what signs them, and the server's configuration.
 //!
+//! Invariant: whoever is not the control plane itself has its user in the account CLIENTS, which holds no stream. A request
+//! names any reply subject, and whoever answers it, the server's own JetStream included, publishes there; between accounts the
+//! server puts a subject of its own in its place. Only so no client can aim an answer at `append.>`, at a bucket or at JetStream.
+//!
 //! Invariant: the operator is strict, so its identity key and those of the accounts sign no user and no account; they can be
 //! kept offline. The operator's signing key is what replaces account JWTs, for instance to revoke a user.
 
 use super::NatsError;
-use super::claims::{AccountClaims, AccountSigningKey, Body, Limits, Mint, OperatorClaims, UserClaims, sign};
+use super::claims::{
+    AccountClaims, AccountSigningKey, Body, Export, Import, Limits, Mint, OperatorClaims, ResponseType, ShareKind,
+    UserClaims, sign,
+};
 use super::creds::creds;
 use super::key::{KeyKind, NatsKey};
 use super::roles::{Permissions, operator_template};
@@ -14,6 +21,12 @@ use std::collections::BTreeMap;
 /// How often servers compare their account JWTs: how long one that missed a revocation can go on without it.
 const RESOLVER_INTERVAL: &str = "5s";
 const OPERATOR_ROLE: &str = "operator";
+/// What FLEET shows to CLIENTS: a name, the subject, and how. Every replica answers a question about services.
+const SHARED: [(&str, &str, ShareKind, Option<ResponseType>); 3] = [
+    ("facts", "fleet.>", ShareKind::Stream, None),
+    ("admin", "pilothouse.admin.v1.>", ShareKind::Service, Some(ResponseType::Singleton)),
+    ("services", "$SRV.>", ShareKind::Service, Some(ResponseType::Stream)),
+];
 
 /// What a new installation is made of. The permissions are those of the users of the same names.
 pub struct NewInstallation {
@@ -32,6 +45,8 @@ pub struct Installation {
     pub system_account_jwt: String,
     pub fleet_account_id: String,
     pub fleet_account_jwt: String,
+    pub clients_account_id: String,
+    pub clients_account_jwt: String,
     /// Seeds by name: the `SEED_` constants.
     pub seeds: BTreeMap<&'static str, String>,
     /// Credentials files by name: the `CREDS_` constants.
@@ -58,7 +73,7 @@ impl Account {
         let user = NatsKey::generate(KeyKind::User);
         let id = user.public_key();
         let (publish, subscribe) = (permissions.publish_rule(&id), permissions.subscribe_rule(&id));
-        let claims = UserClaims::plain(&self.id(), publish, subscribe, permissions.response_rule());
+        let claims = UserClaims::plain(&self.id(), publish, subscribe);
         creds(&sign(&self.signing, &id, mint(name, now), Body::User(claims)), &user.seed())
     }
 }
@@ -76,8 +91,10 @@ impl Installation {
     pub const SEED_FLEET: &str = "fleet";
     /// Signs service users of the fleet account, with any rights.
     pub const SEED_FLEET_SIGNING: &str = "fleet-signing";
+    /// The clients' account's identity. Signs nothing.
+    pub const SEED_CLIENTS: &str = "clients";
     /// Signs operators: what [`operator_user`] takes.
-    pub const SEED_FLEET_OPERATORS: &str = "fleet-operators";
+    pub const SEED_CLIENTS_OPERATORS: &str = "clients-operators";
 
     /// The run-time user.
     pub const CREDS_SERVICE: &str = "service";
@@ -92,26 +109,30 @@ impl Installation {
         let now = request.now;
         let (operator, operator_signing) = (NatsKey::generate(KeyKind::Operator), NatsKey::generate(KeyKind::Operator));
         let (system, fleet) = (Account::generate(), Account::generate());
-        let operators = NatsKey::generate(KeyKind::Account);
+        let (clients, operators) = (NatsKey::generate(KeyKind::Account), NatsKey::generate(KeyKind::Account));
+        let clients_id = clients.public_key();
 
         let claims = OperatorClaims::new(vec![operator_signing.public_key()], system.id());
         let operator_jwt = sign(&operator, &operator.public_key(), mint(&request.name, now), Body::Operator(claims));
-        let system_keys = vec![AccountSigningKey::Plain(system.signing.public_key())];
-        let fleet_keys = vec![
-            AccountSigningKey::Plain(fleet.signing.public_key()),
-            AccountSigningKey::scoped(operators.public_key(), OPERATOR_ROLE, operator_template()),
-        ];
-        let account_jwt = |name: &str, account: &Account, jetstream: bool, keys: Vec<AccountSigningKey>| {
-            let claims = AccountClaims::new(Limits::unlimited(jetstream), keys);
-            sign(&operator_signing, &account.id(), mint(name, now), Body::Account(claims))
+        let claims =
+            |jetstream: bool, key: AccountSigningKey| AccountClaims::new(Limits::unlimited(jetstream), vec![key]);
+        let mut fleet_claims = claims(true, AccountSigningKey::Plain(fleet.signing.public_key()));
+        let mut clients_claims =
+            claims(false, AccountSigningKey::scoped(operators.public_key(), OPERATOR_ROLE, operator_template()));
+        (fleet_claims.exports, clients_claims.imports) = shared(&fleet.id());
+        let account_jwt = |name: &str, id: &str, claims: AccountClaims| {
+            sign(&operator_signing, id, mint(name, now), Body::Account(claims))
         };
-        let (_, admin) = scoped_user(&operators, &fleet.id(), Self::CREDS_ADMIN, now);
+        let system_claims = claims(false, AccountSigningKey::Plain(system.signing.public_key()));
+        let (_, admin) = scoped_user(&operators, &clients_id, Self::CREDS_ADMIN, now);
         Installation {
             operator_jwt,
             system_account_id: system.id(),
-            system_account_jwt: account_jwt("SYS", &system, false, system_keys),
+            system_account_jwt: account_jwt("SYS", &system.id(), system_claims),
             fleet_account_id: fleet.id(),
-            fleet_account_jwt: account_jwt("FLEET", &fleet, true, fleet_keys),
+            fleet_account_jwt: account_jwt("FLEET", &fleet.id(), fleet_claims),
+            clients_account_jwt: account_jwt("CLIENTS", &clients_id, clients_claims),
+            clients_account_id: clients_id,
             creds: BTreeMap::from([
                 (Self::CREDS_SERVICE, fleet.user(Self::CREDS_SERVICE, now, &request.runtime)),
                 (Self::CREDS_PROVISIONING, fleet.user(Self::CREDS_PROVISIONING, now, &request.provisioning)),
@@ -125,7 +146,8 @@ impl Installation {
                 (Self::SEED_SYSTEM_SIGNING, system.signing.seed()),
                 (Self::SEED_FLEET, fleet.identity.seed()),
                 (Self::SEED_FLEET_SIGNING, fleet.signing.seed()),
-                (Self::SEED_FLEET_OPERATORS, operators.seed()),
+                (Self::SEED_CLIENTS, clients.seed()),
+                (Self::SEED_CLIENTS_OPERATORS, operators.seed()),
             ]),
         }
     }
@@ -137,19 +159,22 @@ impl Installation {
             "operator: \"{operator}\"\n\
              system_account: {system}\n\
              resolver {{\n  type: full\n  dir: {dir}\n  allow_delete: true\n  interval: \"{RESOLVER_INTERVAL}\"\n}}\n\
-             resolver_preload {{\n  {system}: \"{system_jwt}\"\n  {fleet}: \"{fleet_jwt}\"\n}}\n",
+             resolver_preload {{\n  {system}: \"{system_jwt}\"\n  {fleet}: \"{fleet_jwt}\"\n  \
+             {clients}: \"{clients_jwt}\"\n}}\n",
             operator = self.operator_jwt,
             system = self.system_account_id,
             dir = quoted(resolver_dir),
             system_jwt = self.system_account_jwt,
             fleet = self.fleet_account_id,
             fleet_jwt = self.fleet_account_jwt,
+            clients = self.clients_account_id,
+            clients_jwt = self.clients_account_jwt,
         )
     }
 }
 
 /// A further operator: its public key (the actor of everything it does) and its credentials file. `signing_seed` is
-/// [`Installation::SEED_FLEET_OPERATORS`], `account_id` the fleet account's.
+/// [`Installation::SEED_CLIENTS_OPERATORS`], `account_id` the clients' account's.
 pub fn operator_user(
     signing_seed: &str,
     account_id: &str,
@@ -158,6 +183,16 @@ pub fn operator_user(
 ) -> Result<(String, String), NatsError> {
     let operators = NatsKey::from_seed(KeyKind::Account, signing_seed)?;
     Ok(scoped_user(&operators, account_id, name, now))
+}
+
+/// The exports of the fleet account and the imports of the clients' account.
+fn shared(fleet_id: &str) -> (Vec<Export>, Vec<Import>) {
+    let share = |(name, subject, kind, response_type): (&str, &str, ShareKind, Option<ResponseType>)| {
+        let (name, subject) = (name.to_owned(), subject.to_owned());
+        let import = Import { name: name.clone(), subject: subject.clone(), account: fleet_id.into(), kind };
+        (Export { name, subject, kind, response_type }, import)
+    };
+    SHARED.into_iter().map(share).unzip()
 }
 
 fn scoped_user(role: &NatsKey, account_id: &str, name: &str, now: Timestamp) -> (String, String) {
@@ -223,6 +258,7 @@ mod tests {
         for (jwt, id, seed) in [
             (&made.system_account_jwt, &made.system_account_id, Installation::SEED_SYSTEM),
             (&made.fleet_account_jwt, &made.fleet_account_id, Installation::SEED_FLEET),
+            (&made.clients_account_jwt, &made.clients_account_id, Installation::SEED_CLIENTS),
         ] {
             assert_eq!(verify(jwt, &[&operator_signing]).unwrap().sub, *id);
             assert_eq!(public_of(&made, KeyKind::Account, seed), *id);
@@ -231,7 +267,7 @@ mod tests {
             (Installation::CREDS_SERVICE, Installation::SEED_FLEET_SIGNING),
             (Installation::CREDS_PROVISIONING, Installation::SEED_FLEET_SIGNING),
             (Installation::CREDS_MONITOR, Installation::SEED_SYSTEM_SIGNING),
-            (Installation::CREDS_ADMIN, Installation::SEED_FLEET_OPERATORS),
+            (Installation::CREDS_ADMIN, Installation::SEED_CLIENTS_OPERATORS),
         ] {
             let read = parse_creds(&made.creds[name]).unwrap();
             let claims = verify(&read.jwt, &[&public_of(&made, KeyKind::Account, seed)]).unwrap();
@@ -253,13 +289,13 @@ mod tests {
     #[test]
     fn an_operators_jwt_carries_no_rights() {
         let made = installation();
-        let seed = &made.seeds[Installation::SEED_FLEET_OPERATORS];
-        let (id, text) = operator_user(seed, &made.fleet_account_id, "eve", Timestamp::UNIX_EPOCH).unwrap();
+        let seed = &made.seeds[Installation::SEED_CLIENTS_OPERATORS];
+        let (id, text) = operator_user(seed, &made.clients_account_id, "eve", Timestamp::UNIX_EPOCH).unwrap();
         let read = parse_creds(&text).unwrap();
         assert_eq!(read.public_key, id);
         let claims = decode(&read.jwt).unwrap();
         assert_eq!((claims.name.as_str(), claims.iat), ("eve", 0));
-        assert_eq!(claims.nats, Body::User(UserClaims::scoped(&made.fleet_account_id)));
+        assert_eq!(claims.nats, Body::User(UserClaims::scoped(&made.clients_account_id)));
         let wrong = operator_user(&made.seeds[Installation::SEED_OPERATOR], "A1", "eve", Timestamp::UNIX_EPOCH);
         assert_eq!(wrong, Err(NatsError::Seed));
     }

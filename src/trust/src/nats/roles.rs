@@ -3,7 +3,7 @@
 //! Invariant: an empty list is nothing. NATS itself reads an absent list as everything; here the translation writes the
 //! denial. Nobody may publish on `fleet.>`: only the server does.
 
-use super::claims::{ResponseRule, SubjectRule, UserTemplate};
+use super::claims::{SubjectRule, UserTemplate};
 
 /// In a subject of [`Permissions`]: the inbox prefix of the user that they are minted for.
 const INBOX: &str = "{inbox}";
@@ -16,16 +16,6 @@ const OPERATOR_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
 pub struct Permissions {
     pub publish: Vec<String>,
     pub subscribe: Vec<String>,
-    /// The right to answer requests on their reply subjects.
-    pub responses: Option<Responses>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Responses {
-    /// Messages per request.
-    pub max: u32,
-    /// How long after the request.
-    pub ttl_ms: u32,
 }
 
 impl Permissions {
@@ -35,11 +25,6 @@ impl Permissions {
 
     pub(super) fn subscribe_rule(&self, user: &str) -> SubjectRule {
         rule(&self.subscribe, user)
-    }
-
-    pub(super) fn response_rule(&self) -> Option<ResponseRule> {
-        let responses = self.responses?;
-        Some(ResponseRule { max: responses.max.into(), ttl_ns: i64::from(responses.ttl_ms) * 1_000_000 })
     }
 }
 
@@ -93,12 +78,5 @@ mod tests {
     fn an_empty_list_is_nothing() {
         let rule = Permissions::default().publish_rule("U1");
         assert_eq!(rule, SubjectRule { allow: vec![], deny: vec![">".into()] });
-    }
-
-    #[test]
-    fn responses_last_as_long_as_said() {
-        let responses = Some(Responses { max: 1, ttl_ms: 1500 });
-        let permissions = Permissions { responses, ..Permissions::default() };
-        assert_eq!(permissions.response_rule(), Some(ResponseRule { max: 1, ttl_ns: 1_500_000_000 }));
     }
 }

@@ -56,6 +56,10 @@ fn bodies_have_the_names_of_the_servers() {
     ];
     let mut account = AccountClaims::new(Limits::unlimited(true), keys);
     account.revocations.insert("U1".into(), 5);
+    let (subject, kind) = ("s.>".to_owned(), ShareKind::Service);
+    let response_type = Some(ResponseType::Stream);
+    account.exports = vec![Export { name: "e".into(), subject: subject.clone(), kind, response_type }];
+    account.imports = vec![Import { name: "i".into(), subject, account: "A9".into(), kind: ShareKind::Stream }];
     let value = as_json(&Body::Account(account.clone()));
     assert_eq!(value["signing_keys"][0], "A2");
     let scoped = &value["signing_keys"][1];
@@ -64,15 +68,17 @@ fn bodies_have_the_names_of_the_servers() {
         (&json!("user_scope"), &json!("A3"), &json!("operator"))
     );
     assert_eq!(value["revocations"], json!({"U1": 5}));
+    let export = json!({"name": "e", "subject": "s.>", "type": "service", "response_type": "Stream"});
+    assert_eq!(value["exports"], json!([export]));
+    assert_eq!(value["imports"], json!([{"name": "i", "subject": "s.>", "account": "A9", "type": "stream"}]));
     assert_eq!(value["limits"]["disk_storage"], -1);
     assert_eq!(serde_json::from_value::<Body>(value).unwrap(), Body::Account(account));
 
     let allow = |subject: &str| SubjectRule { allow: vec![subject.into()], deny: vec![] };
-    let responses = Some(ResponseRule { max: 1, ttl_ns: 5_000_000_000 });
-    let user = Body::User(UserClaims::plain("A1", allow("p.>"), allow("s.>"), responses));
+    let user = Body::User(UserClaims::plain("A1", allow("p.>"), allow("s.>")));
     let expected = json!({
         "type": "user", "version": 2, "issuer_account": "A1", "pub": {"allow": ["p.>"]}, "sub": {"allow": ["s.>"]},
-        "resp": {"max": 1, "ttl": 5_000_000_000_i64}, "subs": -1, "data": -1, "payload": -1,
+        "subs": -1, "data": -1, "payload": -1,
     });
     assert_eq!(as_json(&user), expected);
 }
