@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod contract_http;
 mod crashes;
 mod enrollment;
@@ -12,6 +13,7 @@ mod hostile;
 mod observability;
 mod permissions;
 mod readme;
+mod receipts;
 mod registration;
 mod replicas;
 mod rollback;

@@ -42,7 +42,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             let known = ["pending", "approved", "rejected", "issued", "active", "revoked", "all"];
             all.push(word("state", "Only enrollments in this state; default: pending", &known));
         }
-        Some(Operation::RolloutShow) => all.extend(page()),
+        Some(Operation::RolloutShow | Operation::NodeReceipts) => all.extend(page()),
         _ => {}
     }
     all.extend(of_path(route.path));
