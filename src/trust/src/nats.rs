@@ -8,15 +8,16 @@ mod creds;
 mod installation;
 mod key;
 mod roles;
+mod shared;
 
 pub use claims::{
     AccountClaims, AccountSigningKey, Body, Claims, Export, Import, JWT_BYTES_MAX, Limits, Mint, OperatorClaims,
     ResponseType, ScopedKey, ShareKind, SubjectRule, UserClaims, UserTemplate, decode, next_issue_time, sign, verify,
 };
 pub use creds::{Creds, creds, parse_creds};
-pub use installation::{Installation, NewInstallation, operator_user};
+pub use installation::{Installation, NewInstallation, NewSubscriber, operator_user, subscriber_user};
 pub use key::{KeyKind, NatsKey};
-pub use roles::{Permissions, inbox_prefix, operator_template};
+pub use roles::{Permissions, inbox_prefix, operator_template, subscriber_template};
 
 use thiserror::Error;
 

@@ -10,6 +10,10 @@ const INBOX: &str = "{inbox}";
 /// Subscriptions of one operator's connection: its inbox, the fleet's facts, and room for watching.
 const OPERATOR_SUBSCRIPTIONS_MAX: i64 = 64;
 const OPERATOR_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
+/// Subscriptions of one subscriber's connection: client libraries open one for each pull that is under way.
+const SUBSCRIBER_SUBSCRIPTIONS_MAX: i64 = 256;
+/// It sends requests and acknowledgements alone.
+const SUBSCRIBER_PAYLOAD_BYTES_MAX: i64 = 4096;
 
 /// The rights of one user. `{inbox}` in a subject stands for [`inbox_prefix`] of that user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +50,6 @@ pub fn operator_template() -> UserTemplate {
         "$SRV.STATS.>",
     ];
     let subscribe = ["_INBOX_{{subject()}}.>", "fleet.>"];
-    let allow = |subjects: &[&str]| SubjectRule { allow: subjects.iter().map(|&s| s.into()).collect(), deny: vec![] };
     UserTemplate {
         publish: allow(&publish),
         subscribe: allow(&subscribe),
@@ -54,6 +57,28 @@ pub fn operator_template() -> UserTemplate {
         data: -1,
         payload: OPERATOR_PAYLOAD_BYTES_MAX,
     }
+}
+
+/// The role of a subscriber: hears the facts that its tags `org` and `project` name (`*`: every project), and asks for and
+/// acknowledges those of the one consumer that bears its public key. It cannot make or remove a consumer, nor look at another.
+pub fn subscriber_template() -> UserTemplate {
+    let publish = [
+        "$JS.fleet.API.CONSUMER.MSG.NEXT.FLEET.sub-{{subject()}}",
+        "$JS.fleet.API.CONSUMER.INFO.FLEET.sub-{{subject()}}",
+        "$JS.ACK.FLEET.sub-{{subject()}}.>",
+    ];
+    let subscribe = ["_INBOX_{{subject()}}.>", "fleet.{{tag(org)}}.{{tag(project)}}.>"];
+    UserTemplate {
+        publish: allow(&publish),
+        subscribe: allow(&subscribe),
+        subs: SUBSCRIBER_SUBSCRIPTIONS_MAX,
+        data: -1,
+        payload: SUBSCRIBER_PAYLOAD_BYTES_MAX,
+    }
+}
+
+fn allow(subjects: &[&str]) -> SubjectRule {
+    SubjectRule { allow: subjects.iter().map(|&subject| subject.into()).collect(), deny: vec![] }
 }
 
 fn rule(subjects: &[String], user: &str) -> SubjectRule {
