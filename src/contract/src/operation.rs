@@ -50,10 +50,13 @@ pub enum Operation {
     ApiKeyList,
     ApiKeyShow,
     ApiKeyRevoke,
+    SubscriberCreate,
+    SubscriberList,
+    SubscriberRemove,
 }
 
 impl Operation {
-    pub const ALL: [Operation; 41] = [
+    pub const ALL: [Operation; 44] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -95,6 +98,9 @@ impl Operation {
         Operation::ApiKeyList,
         Operation::ApiKeyShow,
         Operation::ApiKeyRevoke,
+        Operation::SubscriberCreate,
+        Operation::SubscriberList,
+        Operation::SubscriberRemove,
     ];
 
     /// `<noun>.<verb>`
@@ -141,6 +147,9 @@ impl Operation {
             Operation::ApiKeyList => "apikey.list",
             Operation::ApiKeyShow => "apikey.show",
             Operation::ApiKeyRevoke => "apikey.revoke",
+            Operation::SubscriberCreate => "subscriber.create",
+            Operation::SubscriberList => "subscriber.list",
+            Operation::SubscriberRemove => "subscriber.remove",
         }
     }
 

@@ -1,7 +1,7 @@
 //! The one place where journal subjects are built and read: `fleet.<org>.<project>.<kind>.<id>.<event>`. A fact of an org has
 //! `_` as project. User-chosen text other than a slug never becomes a token.
 
-use crate::{ApiKeyId, BundleId, JoinTokenId, NodeId, RolloutId, Slug};
+use crate::{ApiKeyId, BundleId, JoinTokenId, NodeId, RolloutId, Slug, SubscriberId};
 use std::fmt;
 use thiserror::Error;
 
@@ -17,14 +17,23 @@ pub enum Kind {
     Project,
     ApiKey,
     JoinToken,
+    Subscriber,
     Node,
     Bundle,
     Rollout,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Org, Kind::Project, Kind::ApiKey, Kind::JoinToken, Kind::Node, Kind::Bundle, Kind::Rollout];
+    pub const ALL: [Kind; 8] = [
+        Kind::Org,
+        Kind::Project,
+        Kind::ApiKey,
+        Kind::JoinToken,
+        Kind::Subscriber,
+        Kind::Node,
+        Kind::Bundle,
+        Kind::Rollout,
+    ];
 
     pub fn token(self) -> &'static str {
         match self {
@@ -32,6 +41,7 @@ impl Kind {
             Kind::Project => "project",
             Kind::ApiKey => "api_key",
             Kind::JoinToken => "join_token",
+            Kind::Subscriber => "subscriber",
             Kind::Node => "node",
             Kind::Bundle => "bundle",
             Kind::Rollout => "rollout",
@@ -56,6 +66,11 @@ pub enum Aggregate {
         org: Slug,
         project: Slug,
         id: JoinTokenId,
+    },
+    /// Of an org; which project it is confined to is in its fact.
+    Subscriber {
+        org: Slug,
+        id: SubscriberId,
     },
     Node {
         org: Slug,
@@ -85,6 +100,7 @@ impl Aggregate {
             | Aggregate::Project { org, .. }
             | Aggregate::ApiKey { org, .. }
             | Aggregate::JoinToken { org, .. }
+            | Aggregate::Subscriber { org, .. }
             | Aggregate::Node { org, .. }
             | Aggregate::Bundle { org, .. }
             | Aggregate::Rollout { org, .. } => org,
@@ -93,7 +109,7 @@ impl Aggregate {
 
     pub fn project(&self) -> Option<&Slug> {
         match self {
-            Aggregate::Org(_) | Aggregate::ApiKey { .. } => None,
+            Aggregate::Org(_) | Aggregate::ApiKey { .. } | Aggregate::Subscriber { .. } => None,
             Aggregate::Project { project, .. }
             | Aggregate::JoinToken { project, .. }
             | Aggregate::Node { project, .. }
@@ -108,6 +124,7 @@ impl Aggregate {
             Aggregate::Project { .. } => Kind::Project,
             Aggregate::ApiKey { .. } => Kind::ApiKey,
             Aggregate::JoinToken { .. } => Kind::JoinToken,
+            Aggregate::Subscriber { .. } => Kind::Subscriber,
             Aggregate::Node { .. } => Kind::Node,
             Aggregate::Bundle { .. } => Kind::Bundle,
             Aggregate::Rollout { .. } => Kind::Rollout,
@@ -121,6 +138,7 @@ impl Aggregate {
             Aggregate::Project { project, .. } => project.to_string(),
             Aggregate::ApiKey { id, .. } => id.to_string(),
             Aggregate::JoinToken { id, .. } => id.to_string(),
+            Aggregate::Subscriber { id, .. } => id.to_string(),
             Aggregate::Node { id, .. } => id.to_string(),
             Aggregate::Bundle { id, .. } => id.to_string(),
             Aggregate::Rollout { id, .. } => id.to_string(),
@@ -173,6 +191,7 @@ impl Aggregate {
             "project" => Aggregate::Project { org, project: slug()? },
             "api_key" => Aggregate::ApiKey { org, id: id.parse().map_err(|_| wrong())? },
             "join_token" => Aggregate::JoinToken { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
+            "subscriber" => Aggregate::Subscriber { org, id: id.parse().map_err(|_| wrong())? },
             "node" => Aggregate::Node { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "bundle" => Aggregate::Bundle { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "rollout" => Aggregate::Rollout { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
@@ -182,7 +201,7 @@ impl Aggregate {
         let canonical = match &aggregate {
             Aggregate::Org(org) => project == NONE && id == org.as_str(),
             Aggregate::Project { project, .. } => id == project.as_str(),
-            Aggregate::ApiKey { .. } => project == NONE,
+            Aggregate::ApiKey { .. } | Aggregate::Subscriber { .. } => project == NONE,
             Aggregate::JoinToken { .. }
             | Aggregate::Node { .. }
             | Aggregate::Bundle { .. }
@@ -192,6 +211,14 @@ impl Aggregate {
             return Err(wrong());
         }
         Ok((aggregate, event))
+    }
+}
+
+/// The filter over all facts of an org, or of one project of it; those of the org itself belong to no project.
+pub fn facts_filter(org: &Slug, project: Option<&Slug>) -> String {
+    match project {
+        Some(project) => format!("{ROOT}.{org}.{project}.>"),
+        None => format!("{ROOT}.{org}.>"),
     }
 }
 
@@ -207,13 +234,14 @@ impl fmt::Display for Aggregate {
 mod tests {
     use super::*;
 
-    fn every_kind() -> [Aggregate; 7] {
+    fn every_kind() -> [Aggregate; 8] {
         let (org, project): (Slug, Slug) = ("default".parse().unwrap(), "demo".parse().unwrap());
         [
             Aggregate::Org(org.clone()),
             Aggregate::Project { org: org.clone(), project: project.clone() },
             Aggregate::ApiKey { org: org.clone(), id: ApiKeyId::from_bytes([7; 16]) },
             Aggregate::JoinToken { org: org.clone(), project: project.clone(), id: JoinTokenId::from_bytes([7; 16]) },
+            Aggregate::Subscriber { org: org.clone(), id: "U".repeat(56).parse().unwrap() },
             Aggregate::Node { org: org.clone(), project: project.clone(), id: NodeId::from_bytes([7; 16]) },
             Aggregate::Bundle { org: org.clone(), project: project.clone(), id: BundleId::from_bytes([7; 16]) },
             Aggregate::Rollout { org, project, id: RolloutId::from_bytes([7; 16]) },
@@ -238,6 +266,7 @@ mod tests {
             "fleet.*.demo.project.demo.created",
             "fleet.default._.api_key.*.created",
             "fleet.default.demo.join_token.*.created",
+            "fleet.default._.subscriber.*.created",
             "fleet.default.demo.node.*.created",
             "fleet.default.demo.bundle.*.created",
             "fleet.default.demo.rollout.*.created",
@@ -264,6 +293,8 @@ mod tests {
             "fleet.default.demo.project.other.created".to_owned(),
             format!("fleet.default.demo.api_key.{id}.created"),
             format!("fleet.default._.join_token.{id}.created"),
+            format!("fleet.default._.subscriber.{id}.created"),
+            format!("fleet.default.demo.subscriber.{}.created", "U".repeat(56)),
         ];
         for subject in wrong {
             assert_eq!(Aggregate::parse(&subject), Err(SubjectError(subject.clone())));

@@ -6,6 +6,7 @@ use crate::join_tokens::JoinTokens;
 use crate::nodes::Nodes;
 use crate::orgs::Orgs;
 use crate::rollouts::Rollouts;
+use crate::subscribers::Subscribers;
 use domain::{Aggregate, Event, Position, Recorded};
 
 #[derive(Debug, Default, PartialEq)]
@@ -14,6 +15,7 @@ pub struct State {
     pub position: Position,
     pub orgs: Orgs,
     pub join_tokens: JoinTokens,
+    pub subscribers: Subscribers,
     pub nodes: Nodes,
     pub bundles: Bundles,
     pub rollouts: Rollouts,
@@ -39,6 +41,9 @@ impl State {
             (Aggregate::JoinToken { org, project, id }, Event::JoinToken(event)) => {
                 self.join_tokens.apply((org, project, *id), event, time, position);
             }
+            (Aggregate::Subscriber { org, id }, Event::Subscriber(event)) => {
+                self.subscribers.apply((org, id), event, time, position);
+            }
             (Aggregate::Node { org, project, id }, Event::Node(event)) => {
                 self.nodes.apply((org, project, *id), event, time, position);
             }
@@ -58,6 +63,7 @@ impl State {
                 | Aggregate::Project { .. }
                 | Aggregate::ApiKey { .. }
                 | Aggregate::JoinToken { .. }
+                | Aggregate::Subscriber { .. }
                 | Aggregate::Node { .. }
                 | Aggregate::Bundle { .. }
                 | Aggregate::Rollout { .. },

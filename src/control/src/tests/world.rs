@@ -26,6 +26,7 @@ pub(crate) struct World {
     api_key: String,
     unapproved: String,
     join_token: String,
+    subscriber: String,
 }
 
 impl World {
@@ -55,6 +56,9 @@ impl World {
         let api_key = api_key.body["id"].as_str().unwrap().to_owned();
         let (join_token, secret) = stage.join_token(json!({"name": "rack", "approval": true})).await;
         let unapproved = stage.join(&secret, json!({"name": "n9"}), None).await.unwrap().0.node_id;
+        let subscriber = json!({"name": "billing", "public_key": subscriber_key('B')});
+        let subscriber = stage.ask(Operation::SubscriberCreate).body(subscriber).send().await;
+        let subscriber = subscriber.body["id"].as_str().unwrap().to_owned();
         World {
             node,
             node_to_delete,
@@ -72,6 +76,7 @@ impl World {
             api_key,
             unapproved,
             join_token,
+            subscriber,
         }
     }
 
@@ -97,6 +102,7 @@ impl World {
             Operation::RolloutCancel => Some(&self.running_too),
             Operation::RolloutResume => Some(&self.paused),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => Some(&self.api_key),
+            Operation::SubscriberRemove => Some(&self.subscriber),
             Operation::ProjectCreate
             | Operation::ProjectList
             | Operation::ProjectUpdate
@@ -111,7 +117,9 @@ impl World {
             | Operation::RolloutCreate
             | Operation::RolloutList
             | Operation::ApiKeyCreate
-            | Operation::ApiKeyList => None,
+            | Operation::ApiKeyList
+            | Operation::SubscriberCreate
+            | Operation::SubscriberList => None,
         };
         Request { project: Some("demo".to_owned()), id: id.cloned(), body: self.body(operation), ..Request::default() }
     }
@@ -124,6 +132,7 @@ impl World {
                 json!({"bundle_id": self.bundle, "target_selector": {"type": "node_ids", "node_ids": [self.free_node]}})
             }
             Operation::ApiKeyCreate | Operation::TokenCreate => json!({"name": "new"}),
+            Operation::SubscriberCreate => json!({"name": "new", "public_key": subscriber_key('C')}),
             Operation::ProjectUpdate => json!({"registration": "enrolled"}),
             Operation::BundleAssign => json!({"node_ids": [self.unowned_node]}),
             _ => Value::Null,
@@ -137,7 +146,7 @@ impl World {
             Operation::ProjectCreate => ("slug", json!("newer")),
             Operation::BundleCreate => ("version", json!("v-newer")),
             Operation::RolloutCreate => ("max_unavailable", json!(1)),
-            Operation::ApiKeyCreate | Operation::TokenCreate => ("name", json!("newer")),
+            Operation::ApiKeyCreate | Operation::TokenCreate | Operation::SubscriberCreate => ("name", json!("newer")),
             Operation::ProjectUpdate => ("registration", json!("token")),
             Operation::BundleAssign => ("node_ids", json!([self.unowned_node, self.assigned_too])),
             _ => ("reason", json!("another")),
@@ -145,6 +154,11 @@ impl World {
         request.body[field] = value;
         request
     }
+}
+
+/// The public key of a NATS user, of one letter.
+pub(crate) fn subscriber_key(letter: char) -> String {
+    format!("U{}", String::from(letter).repeat(55))
 }
 
 /// One more org with a project and its signing keys.

@@ -2,11 +2,12 @@
 
 use contract::{
     ApiKeyBody, ApiKeyCreated, AssignBundle, BundleAssigned, BundleBody, BundleDownload, BundleVerification,
-    ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput,
-    EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
-    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness, Register,
-    Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput, RevokeBundle,
-    RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
+    ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, CreateSubscriber,
+    ErrorBody, EventInput, EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle,
+    MetricInput, MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness,
+    Register, Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput,
+    RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, SubscriberBody, SubscriberList, TokenAnswer,
+    UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -20,7 +21,7 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 13] = [
+const REQUIRED: [(&str, &[&str]); 14] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
     ("EventInput", &["event_type", "message"]),
@@ -34,6 +35,7 @@ const REQUIRED: [(&str, &[&str]); 13] = [
     ("CreateRollout", &["bundle_id"]),
     ("AssignBundle", &["node_ids"]),
     ("CreateApiKey", &["name"]),
+    ("CreateSubscriber", &["name", "public_key"]),
 ];
 
 pub(super) struct Schemas(SchemaGenerator);
@@ -101,6 +103,7 @@ impl Schemas {
                 Operation::BundleAssign => Some(self.of::<AssignBundle>()),
                 Operation::RolloutCreate => Some(self.of::<CreateRollout>()),
                 Operation::ApiKeyCreate => Some(self.of::<CreateApiKey>()),
+                Operation::SubscriberCreate => Some(self.of::<CreateSubscriber>()),
                 _ => None,
             };
         }
@@ -151,7 +154,7 @@ impl Schemas {
 
     fn operation_answer(&mut self, operation: Operation) -> Body {
         Body::Json(match operation {
-            Operation::NodeDelete | Operation::BundleDelete => return Body::Empty,
+            Operation::NodeDelete | Operation::BundleDelete | Operation::SubscriberRemove => return Body::Empty,
             Operation::ProjectCreate | Operation::ProjectUpdate => self.of::<ProjectBody>(),
             Operation::ProjectList => self.list::<ProjectBody>("projects", false),
             Operation::NodeList => self.list::<NodeBody>("nodes", true),
@@ -183,6 +186,8 @@ impl Schemas {
             Operation::RolloutWhy => self.of::<RolloutWhy>(),
             Operation::ApiKeyCreate => self.of::<ApiKeyCreated>(),
             Operation::ApiKeyList => self.list::<ApiKeyBody>("api_keys", false),
+            Operation::SubscriberCreate => self.of::<SubscriberBody>(),
+            Operation::SubscriberList => self.of::<SubscriberList>(),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => self.wrapped::<ApiKeyBody>("api_key"),
         })
     }

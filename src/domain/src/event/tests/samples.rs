@@ -6,7 +6,7 @@ use crate::{
     Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, Envelope, Event, JoinTokenId, Labels, NodeId, ProjectId,
     RolloutId,
 };
-use crate::{bundle, join_token, node, org, project};
+use crate::{bundle, join_token, node, org, project, subscriber};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,7 @@ pub fn all() -> Vec<(Aggregate, Envelope)> {
     })));
     facts.extend(api_keys().map(Event::ApiKey));
     facts.extend(join_tokens().map(Event::JoinToken));
+    facts.extend(subscribers().map(Event::Subscriber));
     facts.extend(nodes().map(Event::Node));
     facts.extend(bundles().map(Event::Bundle));
     facts.extend(rollouts().map(Event::Rollout));
@@ -69,6 +70,9 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
         }
         Event::JoinToken(_) => {
             (Aggregate::JoinToken { org, project, id: JOIN_TOKEN }, Actor::Operator("UOPERATOR".into()))
+        }
+        Event::Subscriber(_) => {
+            (Aggregate::Subscriber { org, id: "U".repeat(56).parse().unwrap() }, Actor::Operator("UOPERATOR".into()))
         }
         Event::Node(node::Event::Registered(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::JoinToken(JOIN_TOKEN.to_string()))
@@ -132,6 +136,18 @@ fn join_tokens() -> [join_token::Event; 3] {
         }),
         join_token::Event::Used(join_token::Used { node_id: NODE }),
         join_token::Event::Revoked(join_token::Revoked {}),
+    ]
+}
+
+fn subscribers() -> [subscriber::Event; 2] {
+    [
+        subscriber::Event::Created(subscriber::Created {
+            name: "billing".parse().unwrap(),
+            project: Some("demo".parse().unwrap()),
+            start: subscriber::Start::Position(17),
+            expires_at: Some(time("2027-01-01T00:00:00Z")),
+        }),
+        subscriber::Event::Removed(subscriber::Removed {}),
     ]
 }
 
