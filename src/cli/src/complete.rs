@@ -37,6 +37,7 @@ pub(crate) enum Live {
     Rollouts,
     ApiKeys,
     JoinTokens,
+    Subscribers,
 }
 
 /// For `#[arg(add = …)]`.
@@ -125,6 +126,7 @@ async fn list(what: Live, target: &Target) -> Result<Vec<Found>, CliError> {
         Live::Rollouts => (Operation::RolloutList, "rollouts"),
         Live::ApiKeys => (Operation::ApiKeyList, "api_keys"),
         Live::JoinTokens => (Operation::TokenList, "join_tokens"),
+        Live::Subscribers => (Operation::SubscriberList, "subscribers"),
         Live::Contexts => return Ok(Vec::new()),
     };
     let mut request = Request::default();
@@ -146,6 +148,7 @@ fn values(what: Live, entry: &Value) -> Vec<Found> {
         Live::Nodes => (text("name"), text("status")),
         Live::Bundles => (text("version"), text("status")),
         Live::Rollouts => (String::new(), format!("{} {}", text("state"), text("started_at"))),
+        Live::Subscribers => (text("name"), text("filter")),
         Live::ApiKeys | Live::JoinTokens => (String::new(), text("name")),
     };
     let by_id = Found { value: text("id"), help: plain(format!("{value} {help}").trim()) };
