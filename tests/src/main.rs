@@ -15,5 +15,6 @@ mod registration;
 mod replicas;
 mod rollback;
 mod rollout;
+mod subscribers;
 mod tidy;
 mod waiting;
