@@ -3,6 +3,7 @@
 mod agent;
 mod dev;
 mod facts;
+mod nats;
 mod process;
 mod replicas;
 

@@ -31,8 +31,10 @@ impl Assigner {
 pub struct Desired {
     pub bundle: BundleId,
     pub by: Assigner,
-    /// What the node ran when `by` first assigned it something: where a rollback leads.
+    /// What the node ran, or was about to go back to, when `by` first assigned it something: where a rollback leads.
     pub before: Option<BundleId>,
+    /// Where somebody wished for it. A node that falls back to an older wish gets a new counter, and the wish stays as old as it is.
+    pub decided: Position,
     /// Where the assigning fact stands: the assignment's counter.
     pub position: Position,
     pub assigned_at: Timestamp,

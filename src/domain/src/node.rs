@@ -167,8 +167,8 @@ pub struct Node {
     /// The last-seen time that the newest `offline` fact carries; newer ones are in the presence view.
     pub last_seen_at: Option<Timestamp>,
     pub registered_at: Timestamp,
-    /// Where the registration stands.
-    pub registered: Position,
+    /// Since when it takes part: where its registration stands, or its approval.
+    pub joined: Position,
     pub position: Position,
 }
 
@@ -288,7 +288,7 @@ impl Node {
             failure: None,
             last_seen_at: None,
             registered_at: time,
-            registered: position,
+            joined: position,
             position,
         }
     }
@@ -298,7 +298,7 @@ impl Node {
         self.position = position;
         match event {
             Event::Registered(_) | Event::Deleted(_) => {}
-            Event::Approved(_) => self.approved = true,
+            Event::Approved(_) => (self.approved, self.joined) = (true, position),
             Event::KeyRotated(fact) => {
                 (self.key_id, self.key_was_reset) = (Some(fact.key_id.clone()), fact.reset);
                 if fact.reset {

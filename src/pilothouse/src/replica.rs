@@ -232,6 +232,7 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
         assignment_ttl_s: bundles.assignment_ttl_s,
         compile_concurrency: bundles.compile_concurrency,
         rollout_paused_max_s: settings.rollouts.paused_max_s,
+        rollout_pending_max_s: settings.rollouts.pending_max_s,
         pulse_linger_ms: settings.pulse.linger_ms,
         pulse_batch_beats_max: settings.pulse.batch_beats_max,
         snapshot_every_facts: settings.storage.snapshot_every_facts,

@@ -7,6 +7,7 @@ mod journal_rows;
 mod latency;
 mod offers;
 mod replay;
+mod servers;
 mod stage;
 
 use anyhow::{Context, Result};

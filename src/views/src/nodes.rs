@@ -153,8 +153,8 @@ impl Nodes {
     /// A direct assignment.
     pub(crate) fn apply_bundle(&mut self, id: BundleId, event: &bundle::Event, time: Timestamp, position: Position) {
         if let bundle::Event::Assigned(assigned) = event {
-            let (by, before) = (Assigner::Operator, None);
-            let desired = Desired { bundle: id, by, before, position, assigned_at: time };
+            let (by, before, decided) = (Assigner::Operator, None, position);
+            let desired = Desired { bundle: id, by, before, decided, position, assigned_at: time };
             self.assign(&assigned.node_ids, &desired);
         }
     }
@@ -170,7 +170,7 @@ impl Nodes {
     ) {
         let desired = |bundle| {
             let by = Assigner::Rollout(id);
-            Desired { bundle, by, before: None, position, assigned_at: time }
+            Desired { bundle, by, before: None, decided: position, position, assigned_at: time }
         };
         match event {
             rollout::Event::StepStarted(step) => self.assign(&step.node_ids, &desired(step.bundle_id)),
@@ -228,7 +228,9 @@ impl NodeRow {
         match self.desired.take() {
             Some(old) if old.by == desired.by => desired.before = old.before,
             old => {
-                desired.before = self.node.active_bundle;
+                // Who was on the way back has something there that nobody wants again.
+                let back = old.as_ref().filter(|old| matches!(old.by, Assigner::Rollback(_))).map(|old| old.bundle);
+                desired.before = back.or(self.node.active_bundle);
                 self.previous = old.or(self.previous.take());
             }
         }
@@ -249,10 +251,14 @@ impl NodeRow {
         let running = self.node.active_bundle;
         let untaken = |desired: &Desired| desired.is_of(rollout) && running != Some(desired.bundle);
         self.previous = self.previous.take().filter(|previous| !untaken(previous));
-        if self.desired.as_ref().is_some_and(untaken) {
+        if let Some(withdrawn) = self.desired.take_if(|desired| untaken(desired)) {
             // The node may have accepted the counter of what is withdrawn, and takes only a higher one: what it falls back to
-            // is assigned anew by this fact.
-            self.desired = self.previous.take().map(|previous| Desired { position, assigned_at: time, ..previous });
+            // is assigned anew by this fact. Nobody may have assigned what it ran, but it ran that.
+            let ran = withdrawn.before.map(|bundle| {
+                let (by, decided) = (Assigner::Rollback(rollout), Position::START);
+                Desired { bundle, by, before: None, decided, position, assigned_at: time }
+            });
+            self.desired = self.previous.take().or(ran).map(|older| Desired { position, assigned_at: time, ..older });
         }
     }
 }

@@ -1,26 +1,28 @@
 //! Facts per second through `append`, beside raw publishes of the same size into a stream with the same storage, sync and
 //! in-flight count; then the replay row over the facts that this left behind.
 
+use super::servers::Bench;
 use super::stage::cpu_us;
 use super::{Row, median, replay};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use async_nats::jetstream;
-use async_nats::jetstream::stream::StorageType;
 use bytes::Bytes;
 use domain::node::{Event as NodeEvent, Registered};
 use domain::{Actor, Aggregate, CommandId, Envelope, Event, NodeId, Position, Slug};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use journal::{Append, Guard, JetStream, JournalWriter, Outcome};
-use runtime::{DataDir, Launcher, NatsBinary, NatsConfig, NatsProcess, SyncInterval};
+use runtime::SyncInterval;
 use serde_json::json;
 use std::future::Future;
-use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// Three servers share the machine, so their measurements are shorter by this factor.
+const FEWER_FACTS: usize = 5;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Facts, and raw publishes, per measurement
+    /// Facts, and raw publishes, per measurement with one server; with three a fifth of them
     #[arg(long, default_value_t = 30_000)]
     facts: usize,
     /// How many are on their way at once
@@ -34,18 +36,11 @@ pub struct Options {
     replay_facts: usize,
 }
 
-/// A server of its own with the product's streams and a raw one.
-pub struct Bench {
-    pub store: JetStream,
-    pub client: async_nats::Client,
-    server: NatsProcess,
-}
-
 /// What one measurement cost.
 #[derive(Clone, Copy)]
 struct Cost {
     per_s: f64,
-    /// Processor time of nats-server and of this process, per fact: what other work on the machine does not change.
+    /// Processor time of all nats-servers and of this process, per fact: what other work on the machine does not change.
     server_us: f64,
     client_us: f64,
 }
@@ -54,76 +49,63 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
     let scratch = tempfile::tempdir()?;
     let mut rows = Vec::new();
     let syncs = [("synced", SyncInterval::Always), ("not synced", SyncInterval::Every(Duration::from_secs(120)))];
-    for (name, sync) in syncs {
-        let bench = Bench::start(&scratch.path().join(name.replace(' ', "-")), sync).await?;
-        let mut costs = Vec::new();
-        for round in 0..options.rounds {
-            let raw = bench.cost(options.facts, publish_raw(&bench, options)).await?;
-            let appended = append(&bench.store, round * options.facts, options.facts, options.in_flight);
-            costs.push((bench.cost(options.facts, appended).await?, raw));
-        }
-        let pairs: Vec<(f64, f64)> = costs.iter().map(|(measured, raw)| (measured.per_s, raw.per_s)).collect();
-        let details = json!({"in_flight": options.in_flight, "facts": options.facts, "servers": 1,
-        "cpu_us": {
-            "server": median(costs.iter().map(|(measured, _)| measured.server_us).collect()),
-            "server_baseline": median(costs.iter().map(|(_, raw)| raw.server_us).collect()),
-            "client": median(costs.iter().map(|(measured, _)| measured.client_us).collect()),
-            "client_baseline": median(costs.iter().map(|(_, raw)| raw.client_us).collect()),
-        }});
-        rows.push(Row::of(format!("facts through append, one server, {name}"), Some((0.5, 0.8)), &pairs, details));
-        if sync != SyncInterval::Always {
-            let there = options.rounds * options.facts;
-            let missing = options.replay_facts.saturating_sub(there);
-            append(&bench.store, there, missing, options.in_flight).await?;
-            rows.push(replay::run(&bench, there + missing, options.rounds).await?);
+    for (servers, facts) in [(1, options.facts), (3, options.facts / FEWER_FACTS)] {
+        for (name, sync) in syncs {
+            let dir = scratch.path().join(format!("{servers}-{}", name.replace(' ', "-")));
+            let bench = Bench::start(&dir, sync, servers).await?;
+            let what = if servers == 1 { "one server".to_owned() } else { format!("{servers} servers") };
+            rows.push(appends(&bench, &format!("{what}, {name}"), facts, options).await?);
+            if servers == 1 && sync != SyncInterval::Always {
+                let there = options.rounds * facts;
+                let missing = options.replay_facts.saturating_sub(there);
+                append(&bench.store, there, missing, options.in_flight).await?;
+                rows.push(replay::run(&bench, there + missing, options.rounds).await?);
+            }
         }
     }
     Ok(rows)
 }
 
-impl Bench {
-    async fn start(dir: &Path, sync: SyncInterval) -> Result<Bench> {
-        let data_dir = DataDir::open(dir)?;
-        let binary = NatsBinary::find().await?;
-        let config =
-            NatsConfig { port: 0, sync_interval: sync, ..NatsConfig::new(binary, Launcher::this_binary("nats-child")) };
-        let server = NatsProcess::start(&data_dir, config).await?;
-        let client = async_nats::connect(format!("nats://{}", server.wait_ready().await?)).await?;
-        journal::provision(&client, 1).await?;
-        let raw = jetstream::stream::Config {
-            name: "RAW".to_owned(),
-            subjects: vec!["raw.>".to_owned()],
-            storage: StorageType::File,
-            ..Default::default()
-        };
-        jetstream::new(client.clone()).create_stream(raw).await.context("could not create the raw stream")?;
-        Ok(Bench { store: JetStream::new(client.clone()), client, server })
+async fn appends(bench: &Bench, what: &str, facts: usize, options: &Options) -> Result<Row> {
+    let mut costs = Vec::new();
+    for round in 0..options.rounds {
+        let raw = cost(bench, facts, publish_raw(bench, facts, options.in_flight)).await?;
+        let appended = append(&bench.store, round * facts, facts, options.in_flight);
+        costs.push((cost(bench, facts, appended).await?, raw));
     }
-
-    /// Runs `work` of `count` facts and looks at what it cost.
-    async fn cost(&self, count: usize, work: impl Future<Output = Result<f64>>) -> Result<Cost> {
-        let server = self.server.pid().context("nats-server does not run")?;
-        let before = (cpu_us(server)?, cpu_us(std::process::id())?);
-        let per_s = work.await?;
-        let after = (cpu_us(server)?, cpu_us(std::process::id())?);
-        let per_fact = |spent: f64| spent / count as f64;
-        Ok(Cost { per_s, server_us: per_fact(after.0 - before.0), client_us: per_fact(after.1 - before.1) })
-    }
+    let pairs: Vec<(f64, f64)> = costs.iter().map(|(measured, raw)| (measured.per_s, raw.per_s)).collect();
+    let details = json!({"in_flight": options.in_flight, "facts": facts, "servers": bench.servers(),
+    "cpu_us": {
+        "server": median(costs.iter().map(|(measured, _)| measured.server_us).collect()),
+        "server_baseline": median(costs.iter().map(|(_, raw)| raw.server_us).collect()),
+        "client": median(costs.iter().map(|(measured, _)| measured.client_us).collect()),
+        "client_baseline": median(costs.iter().map(|(_, raw)| raw.client_us).collect()),
+    }});
+    Ok(Row::of(format!("facts through append, {what}"), Some((0.5, 0.8)), &pairs, details))
 }
 
-async fn publish_raw(bench: &Bench, options: &Options) -> Result<f64> {
-    let context = jetstream::new(bench.client.clone());
+/// Runs `work` of `count` facts and looks at what it cost.
+async fn cost(bench: &Bench, count: usize, work: impl Future<Output = Result<f64>>) -> Result<Cost> {
+    let before = (bench.servers_cpu_us()?, cpu_us(std::process::id())?);
+    let per_s = work.await?;
+    let after = (bench.servers_cpu_us()?, cpu_us(std::process::id())?);
+    let per_fact = |spent: f64| spent / count as f64;
+    Ok(Cost { per_s, server_us: per_fact(after.0 - before.0), client_us: per_fact(after.1 - before.1) })
+}
+
+async fn publish_raw(bench: &Bench, facts: usize, in_flight: usize) -> Result<f64> {
+    let context = jetstream::new(bench.raw_client.clone());
     let body = fact(0)?.body;
     let began = Instant::now();
-    let sends = (0..options.facts).map(|i| {
+    let sends = (0..facts).map(|i| {
         let (context, body) = (context.clone(), body.clone());
         async move {
             context.publish(format!("raw.{i}"), body).await?.await?;
             anyhow::Ok(())
         }
     });
-    stream::iter(sends).buffer_unordered(options.in_flight).try_collect::<()>().await?;
-    Ok(options.facts as f64 / began.elapsed().as_secs_f64())
+    stream::iter(sends).buffer_unordered(in_flight).try_collect::<()>().await?;
+    Ok(facts as f64 / began.elapsed().as_secs_f64())
 }
 
 /// Appends `count` first facts of nodes that were not there; returns facts per second.

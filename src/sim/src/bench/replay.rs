@@ -1,7 +1,7 @@
 //! Rebuilding the views from the journal, beside a bare ordered replay of the same messages into a map.
 
 use super::Row;
-use super::journal_rows::Bench;
+use super::servers::Bench;
 use anyhow::{Context, Result, bail};
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::push::OrderedConfig;
