@@ -6,3 +6,4 @@ mod history;
 mod indexes;
 mod join_tokens;
 mod snapshots;
+mod subscribers;

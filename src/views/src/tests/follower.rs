@@ -51,7 +51,7 @@ struct Shelf(Mutex<Vec<(Position, Bytes)>>);
 
 impl Snapshots for Shelf {
     fn save(&self, view: &str, position: Position, bytes: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
-        assert_eq!(view, "fleet-v4");
+        assert_eq!(view, "fleet-v5");
         self.0.lock().unwrap().push((position, bytes));
         Box::pin(async { Ok(()) })
     }
