@@ -12,6 +12,7 @@ mod hostile;
 mod observability;
 mod permissions;
 mod readme;
+mod receipts;
 mod registration;
 mod replicas;
 mod rollback;

@@ -27,6 +27,7 @@ pub enum Operation {
     NodeConfig,
     NodeMetrics,
     NodeWafEvents,
+    NodeReceipts,
     NodeAllEvents,
     NodeAllWafEvents,
     BundleCreate,
@@ -56,7 +57,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Operation; 44] = [
+    pub const ALL: [Operation; 45] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -75,6 +76,7 @@ impl Operation {
         Operation::NodeConfig,
         Operation::NodeMetrics,
         Operation::NodeWafEvents,
+        Operation::NodeReceipts,
         Operation::NodeAllEvents,
         Operation::NodeAllWafEvents,
         Operation::BundleCreate,
@@ -124,6 +126,7 @@ impl Operation {
             Operation::NodeConfig => "node.config",
             Operation::NodeMetrics => "node.metrics",
             Operation::NodeWafEvents => "node.waf_events",
+            Operation::NodeReceipts => "node.receipts",
             Operation::NodeAllEvents => "node.all_events",
             Operation::NodeAllWafEvents => "node.all_waf_events",
             Operation::BundleCreate => "bundle.create",

@@ -17,6 +17,7 @@ mod lists;
 mod liveness;
 mod offers;
 mod operations;
+mod receipts;
 mod registration;
 mod replicas;
 mod reports;

@@ -1,7 +1,7 @@
 //! Nodes with what they should run, indexed by project and name.
 
 use domain::bundle;
-use domain::fleet::{Assigner, Desired};
+use domain::fleet::{Assigned, Assigner, Desired};
 use domain::node::{Event, Node, Status};
 use domain::rollout::{self, Rollout};
 use domain::{BundleId, Labels, NodeId, NodeName, Position, RolloutId, Slug};
@@ -17,7 +17,12 @@ pub struct NodeRow {
     pub desired: Option<Desired>,
     /// The one before, of somebody else, if that was not withdrawn: what a withdrawn assignment falls back to.
     pub previous: Option<Desired>,
+    /// The newest assignments, oldest first, whether or not they still stand: what a receipt may be for.
+    pub assigned: Vec<Assigned>,
 }
+
+/// A node that signs for an assignment older than this many others signs too late.
+const ASSIGNED_MAX: usize = 8;
 
 #[derive(Debug, Default, PartialEq)]
 pub struct Nodes {
@@ -126,7 +131,7 @@ impl Nodes {
         match event {
             Event::Registered(fact) => {
                 let node = Node::registered((org.clone(), project.clone(), id), fact, time, position);
-                self.insert(NodeRow { node, desired: None, previous: None });
+                self.insert(NodeRow { node, desired: None, previous: None, assigned: Vec::new() });
                 self.set_registered_position(project.clone(), position);
             }
             Event::Deleted(_) => {
@@ -142,7 +147,8 @@ impl Nodes {
             | Event::ActivationFailed(_)
             | Event::Offline(_)
             | Event::Approved(_)
-            | Event::KeyRotated(_) => {
+            | Event::KeyRotated(_)
+            | Event::ActivationReceipt(_) => {
                 if let Some(row) = self.by_id.get_mut(&id) {
                     row.node.evolve(event, time, position);
                 }
@@ -235,13 +241,24 @@ impl NodeRow {
             }
         }
         self.desired = Some(desired);
+        self.remember();
         self.node.assigned();
+    }
+
+    /// Called whenever `desired` is another one.
+    fn remember(&mut self) {
+        let Some(assigned) = self.desired.as_ref().map(Desired::assigned) else { return };
+        if self.assigned.len() == ASSIGNED_MAX {
+            self.assigned.remove(0);
+        }
+        self.assigned.push(assigned);
     }
 
     /// Whoever assigned something since is not overruled. What stood before the rollout stays what others fall back to.
     fn restore(&mut self, rollout: RolloutId, desired: &Desired) {
         if self.desired.as_ref().is_some_and(|old| old.is_of(rollout)) {
             self.desired = Some(desired.clone());
+            self.remember();
             self.node.assigned();
         }
     }
@@ -259,6 +276,7 @@ impl NodeRow {
                 Desired { bundle, by, before: None, decided, position, assigned_at: time }
             });
             self.desired = self.previous.take().or(ran).map(|older| Desired { position, assigned_at: time, ..older });
+            self.remember();
         }
     }
 }

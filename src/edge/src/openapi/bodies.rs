@@ -5,9 +5,9 @@ use contract::{
     ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, CreateSubscriber,
     ErrorBody, EventInput, EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle,
     MetricInput, MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness,
-    Register, Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput,
-    RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, SubscriberBody, SubscriberList, TokenAnswer,
-    UpdateProject, WafAccepted, WafEventInput,
+    ReceiptBody, Register, Registered, ReplaceKey, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent,
+    RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, SubscriberBody, SubscriberList,
+    TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -21,9 +21,10 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 14] = [
+const REQUIRED: [(&str, &[&str]); 15] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
+    ("ReplaceKey", &[]),
     ("EventInput", &["event_type", "message"]),
     ("MetricInput", &["service_id", "project_id"]),
     ("RequestLogInput", &["service_id", "project_id"]),
@@ -88,6 +89,7 @@ impl Schemas {
     pub fn needs_body(&self, route: &Route) -> bool {
         !route.path.ends_with("/heartbeat")
             && !route.path.ends_with("/metrics")
+            && route.path != "/api/v1/nodes/{id}/key"
             && route.operation != Some(Operation::BundleRevoke)
     }
 
@@ -110,6 +112,7 @@ impl Schemas {
         match route.path {
             "/api/v1/projects/{slug}/nodes/register" => Some(self.of::<Register>()),
             "/api/v1/nodes/{id}/heartbeat" => Some(self.of::<Heartbeat>()),
+            "/api/v1/nodes/{id}/key" => Some(self.of::<ReplaceKey>()),
             "/api/v1/nodes/{id}/events" => {
                 let batch = self.wrapped_list::<EventInput>("events");
                 Some(json!({"anyOf": [self.of::<EventInput>(), batch]}))
@@ -167,6 +170,7 @@ impl Schemas {
             Operation::NodeEvents | Operation::NodeAllEvents => self.reports::<ReportedEvent>("events"),
             Operation::NodeMetrics => self.reports::<ReportedMetric>("metrics"),
             Operation::NodeWafEvents | Operation::NodeAllWafEvents => self.reports::<ReportedWafEvent>("waf_events"),
+            Operation::NodeReceipts => self.reports::<ReceiptBody>("receipts"),
             Operation::NodeConfig => self.wrapped::<ReportedConfig>("config"),
             Operation::BundleCreate => self.of::<BundleBody>(),
             Operation::BundleList => self.list::<BundleBody>("bundles", true),

@@ -37,7 +37,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             let known = ["pending", "running", "paused", "completed", "failed", "cancelled"];
             all.push(word("state", "Only rollouts in this state", &known));
         }
-        Some(Operation::RolloutShow) => all.extend(page()),
+        Some(Operation::RolloutShow | Operation::NodeReceipts) => all.extend(page()),
         _ => {}
     }
     if route.path == "/api/v1/nodes/{id}/bundles/latest" {

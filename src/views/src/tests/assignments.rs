@@ -157,6 +157,22 @@ fn a_late_assignment_is_the_rollouts() {
 }
 
 #[test]
+fn the_newest_assignments_are_remembered_also_when_they_no_longer_stand() {
+    let mut history = given();
+    let first = history.assign(1, 0, 1, &[1]);
+    let second = history.assign(2, 0, 2, &[1]);
+    let withdrawn = history.rollout(2, cancelled());
+    let assigned = |history: &History| {
+        let row = history.state.nodes.row(node_id(1)).unwrap();
+        row.assigned.iter().map(|assigned| (assigned.bundle, assigned.position)).collect::<Vec<_>>()
+    };
+    let all = [(bundle_id(1), first), (bundle_id(2), second), (bundle_id(1), withdrawn)];
+    assert_eq!(assigned(&history), all, "falling back is an assignment too");
+    let newest: Vec<_> = (0..8).map(|step| (bundle_id(1), history.assign(1, step, 1, &[1]))).collect();
+    assert_eq!(assigned(&history), newest, "and no more than eight");
+}
+
+#[test]
 fn what_a_node_ran_is_what_it_falls_back_to_where_nobody_had_assigned_anything() {
     let mut history = given();
     history.reports(1, 1);

@@ -95,6 +95,7 @@ fn registered() -> Registered {
         metadata: serde_json::Map::new(),
         join_token_id: None,
         approval_required: false,
+        public_key: None,
     }
 }
 
