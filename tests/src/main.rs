@@ -18,5 +18,6 @@ mod registration;
 mod replicas;
 mod rollback;
 mod rollout;
+mod subscribers;
 mod tidy;
 mod waiting;

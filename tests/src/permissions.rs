@@ -1,8 +1,9 @@
 //! With the credentials that a replica runs on, nobody can remove a fact, in any way that JetStream offers; and an operator
-//! can ask, watch, and nothing else.
+//! can ask, watch, and nothing else; a subscriber can follow what is its own.
 
-use crate::harness::{Dev, Facts, operator_nkey};
-use async_nats::{Client, ConnectOptions, HeaderMap};
+use crate::harness::{Dev, Facts, PATIENCE, operator_nkey};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -147,4 +148,135 @@ async fn an_operators_reply_subject_reaches_nothing_that_is_stored() {
     let mut expected = before.clone();
     expected[0].1 = json!(before[0].1.as_u64().unwrap() + 1);
     assert_eq!(stored().await, expected);
+}
+
+/// Two subscribers of different projects, and their names on NATS.
+fn subscribers(dev: &Dev) -> [Value; 2] {
+    let made = dev.api("POST", "/api/v1/projects", Some(&json!({"slug": "other"})));
+    assert_eq!(made.status, 201, "{}", made.text);
+    for slug in ["demo", "other"] {
+        let path = format!("/api/v1/projects/{slug}/join-tokens");
+        for name in ["a", "b", "c"] {
+            assert_eq!(dev.api("POST", &path, Some(&json!({"name": name}))).status, 201);
+        }
+    }
+    ["demo", "other"].map(|slug| dev.cli_json(&["subscriber", "add", &format!("of-{slug}"), "-p", slug]))
+}
+
+async fn connect_subscriber(dev: &Dev, subscriber: &Value) -> Client {
+    let creds = dev.dir.path().join(format!("{}.creds", subscriber["name"].as_str().unwrap()));
+    connect(dev, creds.to_str().unwrap(), subscriber["inbox_prefix"].as_str().unwrap()).await
+}
+
+/// A question to the JetStream API as subscribers see it, about the consumer of one.
+fn about(what: &str, subscriber: &Value) -> String {
+    format!("$JS.fleet.API.CONSUMER.{what}.FLEET.{}", subscriber["durable"].as_str().unwrap())
+}
+
+/// A pull that ends at once.
+fn one_fact() -> Value {
+    json!({"batch": 1, "no_wait": true})
+}
+
+#[tokio::test]
+async fn a_subscriber_reaches_its_own_facts_and_its_own_consumer() {
+    let dev = Dev::start();
+    let [own, foreign] = subscribers(&dev);
+    let client = connect_subscriber(&dev, &own).await;
+    let info = ask(&client, &about("INFO", &own), &json!({})).await.expect("its own consumer");
+    assert_eq!(info["name"], own["durable"]);
+    assert!(pull(&client, &own).await.subject.starts_with("fleet.default.demo."));
+
+    let (durable, id) = (own["durable"].as_str().unwrap(), own["id"].as_str().unwrap());
+    for subject in [
+        about("INFO", &foreign),
+        about("MSG.NEXT", &foreign),
+        about("INFO", &own).replace("$JS.fleet.API", "$JS.API"),
+        about("MSG.NEXT", &own).replace("$JS.fleet.API", "$JS.API"),
+        about("DELETE", &own),
+        "$JS.API.STREAM.INFO.FLEET".to_owned(),
+        "$JS.fleet.API.STREAM.INFO.FLEET".to_owned(),
+        "$JS.API.STREAM.MSG.GET.FLEET".to_owned(),
+        "$JS.API.CONSUMER.LIST.FLEET".to_owned(),
+        format!("$JS.API.CONSUMER.DELETE.FLEET.{durable}"),
+        format!("$JS.API.CONSUMER.CREATE.FLEET.{durable}"),
+        format!("pilothouse.admin.v1.{id}.project.list"),
+        "$SRV.PING".to_owned(),
+        "append.default.demo.node.x.forged".to_owned(),
+        "fleet.default.demo.node.x.forged".to_owned(),
+    ] {
+        assert_eq!(ask(&client, &subject, &one_fact()).await, None, "{subject} was answered");
+    }
+    assert_eq!(heard(&dev, &client).await, ["demo"], "what it hears of plain messages");
+}
+
+/// The next fact of a subscriber. It bears the subject that it was stored under.
+async fn pull(client: &Client, subscriber: &Value) -> Message {
+    let inbox = format!("{}.pull", subscriber["inbox_prefix"].as_str().unwrap());
+    let mut pulled = client.subscribe(inbox.clone()).await.unwrap();
+    client.publish_with_reply(about("MSG.NEXT", subscriber), inbox, one_fact().to_string().into()).await.unwrap();
+    tokio::time::timeout(PATIENCE, pulled.next()).await.unwrap().unwrap()
+}
+
+/// The projects whose facts reach a client that subscribes to all that it might want.
+async fn heard(dev: &Dev, client: &Client) -> Vec<String> {
+    let mut heard = Vec::new();
+    for filter in
+        ["fleet.>", "fleet.default.>", "fleet.default.other.>", "fleet.*.demo.>", "fleet.default.demo.>", "_INBOX.>"]
+    {
+        let mut facts = client.subscribe(filter).await.unwrap();
+        client.flush().await.unwrap();
+        for slug in ["other", "demo"] {
+            let path = format!("/api/v1/projects/{slug}/join-tokens");
+            assert_eq!(dev.api("POST", &path, Some(&json!({"name": "more"}))).status, 201);
+        }
+        while let Ok(Some(fact)) = tokio::time::timeout(SILENCE, facts.next()).await {
+            heard.push(fact.subject.split('.').nth(2).unwrap().to_owned());
+        }
+    }
+    heard
+}
+
+/// The twin of the operator's: the server itself answers a subscriber's pulls, and would publish wherever they point.
+#[tokio::test]
+async fn a_subscribers_reply_subject_reaches_nothing_that_is_stored_and_acknowledges_for_nobody() {
+    let dev = Dev::start();
+    let [own, foreign] = subscribers(&dev);
+    let (client, victim) = (connect_subscriber(&dev, &own).await, connect_subscriber(&dev, &foreign).await);
+    let service = dev.data_dir().join("installation/service.creds");
+    let service = connect(&dev, service.to_str().unwrap(), "_INBOX.runtime").await;
+    let (its_fact, mine) = (pull(&victim, &foreign).await.reply.unwrap(), pull(&client, &own).await.reply.unwrap());
+    assert!(its_fact.starts_with("$JS.ACK.FLEET.") && mine.starts_with("$JS.ACK.FLEET."));
+    let before = stream_state(&service).await;
+    for reply in [
+        its_fact.as_str(),
+        "append.default.demo.node.x.forged",
+        "fleet.default.demo.node.x.forged",
+        "$KV.credentials.x",
+        "blob.x.0",
+        "$JS.API.STREAM.CREATE.THIEF",
+        "_INBOX.runtime.x",
+    ] {
+        let requests = [
+            (about("MSG.NEXT", &own), one_fact().to_string()),
+            (about("MSG.NEXT", &own), json!({"batch": 1, "expires": 1_000_000}).to_string()),
+            (about("INFO", &own), String::new()),
+            (mine.to_string(), "+NXT".to_owned()),
+            (mine.to_string(), String::new()),
+        ];
+        for (subject, body) in requests {
+            client.publish_with_reply(subject, reply.to_owned(), body.into()).await.unwrap();
+        }
+    }
+    // Straight to the other's acknowledgement, too.
+    client.publish(its_fact.clone(), "".into()).await.unwrap();
+    // Answered in the order of asking.
+    ask(&client, &about("INFO", &own), &json!({})).await.expect("its own consumer");
+    let info = ask(&victim, &about("INFO", &foreign), &json!({})).await.unwrap();
+    assert_eq!((&info["num_ack_pending"], &info["ack_floor"]["stream_seq"]), (&json!(1), &json!(0)), "{info}");
+    assert_eq!(stream_state(&service).await, before);
+    for stream in ["KV_credentials", "BLOBS"] {
+        let info = ask(&service, &format!("$JS.API.STREAM.INFO.{stream}"), &json!({})).await.unwrap();
+        assert_eq!(info["config"]["name"], stream);
+    }
 }

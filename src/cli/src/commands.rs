@@ -9,6 +9,7 @@ mod events;
 mod node;
 mod project;
 mod rollout;
+mod subscriber;
 mod token;
 
 use crate::console::Console;
@@ -55,6 +56,9 @@ pub enum Question {
     /// API keys for the REST API
     #[command(subcommand)]
     Apikey(apikey::Verb),
+    /// Subscribers: programs that follow the fleet's facts at their own pace
+    #[command(subcommand)]
+    Subscriber(subscriber::Verb),
     /// The fleet's facts as they are committed
     #[command(subcommand)]
     Events(events::Verb),
@@ -80,6 +84,7 @@ pub(crate) async fn run(
         Question::Bundle(verb) => bundle::run(verb, session).await,
         Question::Rollout(verb) => rollout::run(verb, session).await,
         Question::Apikey(verb) => apikey::run(verb, session).await,
+        Question::Subscriber(verb) => subscriber::run(verb, session, around).await,
         Question::Events(verb) => events::run(verb, session).await,
     }
 }

@@ -38,6 +38,7 @@ pub(crate) enum Live {
     ApiKeys,
     JoinTokens,
     Enrollments,
+    Subscribers,
 }
 
 /// For `#[arg(add = …)]`.
@@ -127,6 +128,7 @@ async fn list(what: Live, target: &Target) -> Result<Vec<Found>, CliError> {
         Live::ApiKeys => (Operation::ApiKeyList, "api_keys"),
         Live::JoinTokens => (Operation::TokenList, "join_tokens"),
         Live::Enrollments => (Operation::EnrollList, "enrollments"),
+        Live::Subscribers => (Operation::SubscriberList, "subscribers"),
         Live::Contexts => return Ok(Vec::new()),
     };
     let mut request = Request::default();
@@ -151,6 +153,7 @@ fn values(what: Live, entry: &Value) -> Vec<Found> {
         Live::Nodes => (text("name"), text("status")),
         Live::Bundles => (text("version"), text("status")),
         Live::Rollouts => (String::new(), format!("{} {}", text("state"), text("started_at"))),
+        Live::Subscribers => (text("name"), text("filter")),
         Live::ApiKeys | Live::JoinTokens => (String::new(), text("name")),
         Live::Enrollments => (String::new(), format!("{} {}", text("peel_id"), text("state"))),
     };

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub(crate) struct Target {
     pub url: String,
     pub credential: Credential,
+    /// Where the credential was read from.
+    pub creds_file: PathBuf,
     /// Who must have issued the server's certificate.
     pub ca_file: Option<PathBuf>,
     pub timeout: Duration,
@@ -47,6 +49,7 @@ impl Target {
         }
         Ok(Target {
             credential: read_credential(&creds)?,
+            creds_file: creds,
             url,
             ca_file: found.ca_file,
             timeout: Duration::from_secs(globals.timeout.max(1)),

@@ -36,7 +36,9 @@ pub(crate) fn creds_of(public_key: &str, seed: &str) -> String {
     let jwt = format!(
         "{}.{}.c2lnbmF0dXJl",
         encode(r#"{"typ":"JWT","alg":"ed25519-nkey"}"#.to_owned()),
-        encode(format!(r#"{{"sub":"{public_key}","nats":{{"type":"user","version":2}}}}"#))
+        encode(format!(
+            r#"{{"iat":0,"iss":"A","sub":"{public_key}","nats":{{"type":"user","issuer_account":"ACLIENTS","version":2}}}}"#
+        ))
     );
     format!(
         "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\

@@ -16,6 +16,7 @@ mod report;
 mod rollout;
 mod route;
 mod status;
+mod subscriber;
 mod waiting;
 mod why;
 
@@ -49,5 +50,6 @@ pub use rollout::{
 };
 pub use route::{Access, Limiter, Method, ROUTES, Route};
 pub use status::{DurabilityBody, Readiness};
+pub use subscriber::{CreateSubscriber, SubscriberBody, SubscriberList, SubscriberProgress};
 pub use waiting::{WAIT_S_MAX, wait_s};
 pub use why::{EvidenceBody, NodeWhy, RolloutWhy};

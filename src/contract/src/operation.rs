@@ -56,10 +56,13 @@ pub enum Operation {
     ApiKeyList,
     ApiKeyShow,
     ApiKeyRevoke,
+    SubscriberCreate,
+    SubscriberList,
+    SubscriberRemove,
 }
 
 impl Operation {
-    pub const ALL: [Operation; 47] = [
+    pub const ALL: [Operation; 50] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -107,6 +110,9 @@ impl Operation {
         Operation::ApiKeyList,
         Operation::ApiKeyShow,
         Operation::ApiKeyRevoke,
+        Operation::SubscriberCreate,
+        Operation::SubscriberList,
+        Operation::SubscriberRemove,
     ];
 
     /// `<noun>.<verb>`
@@ -159,6 +165,9 @@ impl Operation {
             Operation::ApiKeyList => "apikey.list",
             Operation::ApiKeyShow => "apikey.show",
             Operation::ApiKeyRevoke => "apikey.revoke",
+            Operation::SubscriberCreate => "subscriber.create",
+            Operation::SubscriberList => "subscriber.list",
+            Operation::SubscriberRemove => "subscriber.remove",
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{credentials, enrollment, pulse, reactors};
 use bytes::Bytes;
 use contract::ApiError;
 use domain::{NodeId, Position, Slug};
-use journal::{Blobs, JournalReader, JournalWriter, Pulse, Records, Snapshots, StoreError, Telemetry};
+use journal::{Blobs, Durables, JournalReader, JournalWriter, Pulse, Records, Snapshots, StoreError, Telemetry};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -39,6 +39,7 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     pub pulse: Arc<dyn Pulse>,
     pub telemetry: Arc<dyn Telemetry>,
+    pub durables: Arc<dyn Durables>,
     pub snapshots: Arc<dyn Snapshots>,
     pub views: Views,
     pub master_key: MasterKey,
@@ -223,6 +224,10 @@ impl Control {
 
     pub(crate) fn telemetry(&self) -> &dyn Telemetry {
         self.0.parts.telemetry.as_ref()
+    }
+
+    pub(crate) fn durables(&self) -> &dyn Durables {
+        self.0.parts.durables.as_ref()
     }
 
     pub(crate) fn master_key(&self) -> &MasterKey {

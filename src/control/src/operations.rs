@@ -11,6 +11,7 @@ mod receipt;
 mod report;
 mod rollout;
 mod stream;
+mod subscriber;
 mod token;
 mod why;
 
@@ -128,6 +129,9 @@ impl Control {
             Operation::ApiKeyList => call.list_api_keys(),
             Operation::ApiKeyShow => call.show_api_key(),
             Operation::ApiKeyRevoke => call.revoke_api_key().await,
+            Operation::SubscriberCreate => call.create_subscriber().await,
+            Operation::SubscriberList => call.list_subscribers().await,
+            Operation::SubscriberRemove => call.remove_subscriber().await,
         }
     }
 

@@ -27,6 +27,7 @@ mod reports;
 mod rigged;
 mod rollback;
 mod stage;
+mod subscribers;
 mod waiting;
 mod why;
 mod world;

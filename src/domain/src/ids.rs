@@ -151,6 +151,46 @@ impl From<Digest> for String {
     }
 }
 
+/// A subscriber is named by the public key of its NATS user: `U` and 55 characters of base32.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubscriberId(String);
+
+impl SubscriberId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SubscriberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for SubscriberId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        let is_base32 = |b: u8| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b);
+        (text.len() == 56 && text.starts_with('U') && text.bytes().all(is_base32)).then_some(Self(text)).ok_or(IdError)
+    }
+}
+
+impl FromStr for SubscriberId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<SubscriberId> for String {
+    fn from(id: SubscriberId) -> String {
+        id.0
+    }
+}
+
 fn is_lower_hex(b: u8) -> bool {
     b.is_ascii_digit() || (b'a'..=b'f').contains(&b)
 }

@@ -19,13 +19,16 @@ mod position;
 pub mod project;
 pub mod rollout;
 mod subject;
+pub mod subscriber;
 mod text;
 
 pub use envelope::{Actor, DecodeError, Envelope, Recorded};
 pub use event::{Declaration, Event};
 pub use host::{HostId, HostIdError};
-pub use ids::{ApiKeyId, BundleId, CommandId, Digest, IdError, JoinTokenId, NodeId, ProjectId, RolloutId};
+pub use ids::{
+    ApiKeyId, BundleId, CommandId, Digest, IdError, JoinTokenId, NodeId, ProjectId, RolloutId, SubscriberId,
+};
 pub use ksuid::{ChallengeId, EnrollmentId};
 pub use position::Position;
-pub use subject::{Aggregate, Kind, SubjectError};
+pub use subject::{Aggregate, Kind, SubjectError, facts_filter};
 pub use text::{BundleVersion, Labels, NodeName, Slug, TextError};

@@ -1,7 +1,7 @@
 //! The one place where journal subjects are built and read: `fleet.<org>.<project>.<kind>.<id>.<event>`. A fact of an org has
 //! `_` as project. User-chosen text other than a slug and a host's id, which are made for it, never becomes a token.
 
-use crate::{ApiKeyId, BundleId, HostId, JoinTokenId, NodeId, RolloutId, Slug};
+use crate::{ApiKeyId, BundleId, HostId, JoinTokenId, NodeId, RolloutId, Slug, SubscriberId};
 use std::fmt;
 use thiserror::Error;
 
@@ -18,18 +18,20 @@ pub enum Kind {
     ApiKey,
     JoinToken,
     Enrollment,
+    Subscriber,
     Node,
     Bundle,
     Rollout,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Org,
         Kind::Project,
         Kind::ApiKey,
         Kind::JoinToken,
         Kind::Enrollment,
+        Kind::Subscriber,
         Kind::Node,
         Kind::Bundle,
         Kind::Rollout,
@@ -42,6 +44,7 @@ impl Kind {
             Kind::ApiKey => "api_key",
             Kind::JoinToken => "join_token",
             Kind::Enrollment => "enrollment",
+            Kind::Subscriber => "subscriber",
             Kind::Node => "node",
             Kind::Bundle => "bundle",
             Kind::Rollout => "rollout",
@@ -72,6 +75,11 @@ pub enum Aggregate {
         org: Slug,
         host: HostId,
     },
+    /// Of an org; which project it is confined to is in its fact.
+    Subscriber {
+        org: Slug,
+        id: SubscriberId,
+    },
     Node {
         org: Slug,
         project: Slug,
@@ -101,6 +109,7 @@ impl Aggregate {
             | Aggregate::ApiKey { org, .. }
             | Aggregate::JoinToken { org, .. }
             | Aggregate::Enrollment { org, .. }
+            | Aggregate::Subscriber { org, .. }
             | Aggregate::Node { org, .. }
             | Aggregate::Bundle { org, .. }
             | Aggregate::Rollout { org, .. } => org,
@@ -109,7 +118,10 @@ impl Aggregate {
 
     pub fn project(&self) -> Option<&Slug> {
         match self {
-            Aggregate::Org(_) | Aggregate::ApiKey { .. } | Aggregate::Enrollment { .. } => None,
+            Aggregate::Org(_)
+            | Aggregate::ApiKey { .. }
+            | Aggregate::Enrollment { .. }
+            | Aggregate::Subscriber { .. } => None,
             Aggregate::Project { project, .. }
             | Aggregate::JoinToken { project, .. }
             | Aggregate::Node { project, .. }
@@ -125,6 +137,7 @@ impl Aggregate {
             Aggregate::ApiKey { .. } => Kind::ApiKey,
             Aggregate::JoinToken { .. } => Kind::JoinToken,
             Aggregate::Enrollment { .. } => Kind::Enrollment,
+            Aggregate::Subscriber { .. } => Kind::Subscriber,
             Aggregate::Node { .. } => Kind::Node,
             Aggregate::Bundle { .. } => Kind::Bundle,
             Aggregate::Rollout { .. } => Kind::Rollout,
@@ -139,6 +152,7 @@ impl Aggregate {
             Aggregate::ApiKey { id, .. } => id.to_string(),
             Aggregate::JoinToken { id, .. } => id.to_string(),
             Aggregate::Enrollment { host, .. } => host.to_string(),
+            Aggregate::Subscriber { id, .. } => id.to_string(),
             Aggregate::Node { id, .. } => id.to_string(),
             Aggregate::Bundle { id, .. } => id.to_string(),
             Aggregate::Rollout { id, .. } => id.to_string(),
@@ -196,6 +210,7 @@ impl Aggregate {
             "api_key" => Aggregate::ApiKey { org, id: id.parse().map_err(|_| wrong())? },
             "join_token" => Aggregate::JoinToken { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "enrollment" => Aggregate::Enrollment { org, host: id.parse().map_err(|_| wrong())? },
+            "subscriber" => Aggregate::Subscriber { org, id: id.parse().map_err(|_| wrong())? },
             "node" => Aggregate::Node { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "bundle" => Aggregate::Bundle { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "rollout" => Aggregate::Rollout { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
@@ -205,7 +220,7 @@ impl Aggregate {
         let canonical = match &aggregate {
             Aggregate::Org(org) => project == NONE && id == org.as_str(),
             Aggregate::Project { project, .. } => id == project.as_str(),
-            Aggregate::ApiKey { .. } | Aggregate::Enrollment { .. } => project == NONE,
+            Aggregate::ApiKey { .. } | Aggregate::Enrollment { .. } | Aggregate::Subscriber { .. } => project == NONE,
             Aggregate::JoinToken { .. }
             | Aggregate::Node { .. }
             | Aggregate::Bundle { .. }
@@ -215,6 +230,14 @@ impl Aggregate {
             return Err(wrong());
         }
         Ok((aggregate, event))
+    }
+}
+
+/// The filter over all facts of an org, or of one project of it; those of the org itself belong to no project.
+pub fn facts_filter(org: &Slug, project: Option<&Slug>) -> String {
+    match project {
+        Some(project) => format!("{ROOT}.{org}.{project}.>"),
+        None => format!("{ROOT}.{org}.>"),
     }
 }
 
@@ -230,7 +253,7 @@ impl fmt::Display for Aggregate {
 mod tests {
     use super::*;
 
-    fn every_kind() -> [Aggregate; 8] {
+    fn every_kind() -> [Aggregate; 9] {
         let (org, project): (Slug, Slug) = ("default".parse().unwrap(), "demo".parse().unwrap());
         [
             Aggregate::Org(org.clone()),
@@ -238,6 +261,7 @@ mod tests {
             Aggregate::ApiKey { org: org.clone(), id: ApiKeyId::from_bytes([7; 16]) },
             Aggregate::JoinToken { org: org.clone(), project: project.clone(), id: JoinTokenId::from_bytes([7; 16]) },
             Aggregate::Enrollment { org: org.clone(), host: "web-01".parse().unwrap() },
+            Aggregate::Subscriber { org: org.clone(), id: "U".repeat(56).parse().unwrap() },
             Aggregate::Node { org: org.clone(), project: project.clone(), id: NodeId::from_bytes([7; 16]) },
             Aggregate::Bundle { org: org.clone(), project: project.clone(), id: BundleId::from_bytes([7; 16]) },
             Aggregate::Rollout { org, project, id: RolloutId::from_bytes([7; 16]) },
@@ -267,6 +291,7 @@ mod tests {
             "fleet.default._.api_key.*.created",
             "fleet.default.demo.join_token.*.created",
             "fleet.default._.enrollment.*.created",
+            "fleet.default._.subscriber.*.created",
             "fleet.default.demo.node.*.created",
             "fleet.default.demo.bundle.*.created",
             "fleet.default.demo.rollout.*.created",
@@ -295,6 +320,8 @@ mod tests {
             format!("fleet.default._.join_token.{id}.created"),
             "fleet.default.demo.enrollment.web-01.submitted".to_owned(),
             "fleet.default._.enrollment.-web.submitted".to_owned(),
+            format!("fleet.default._.subscriber.{id}.created"),
+            format!("fleet.default.demo.subscriber.{}.created", "U".repeat(56)),
         ];
         for subject in wrong {
             assert_eq!(Aggregate::parse(&subject), Err(SubjectError(subject.clone())));

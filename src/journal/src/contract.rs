@@ -251,6 +251,52 @@ pub struct Reports {
     pub is_cut: bool,
 }
 
+/// Places in the journal that the server keeps for those who follow it from outside: consumers that remember what was
+/// acknowledged. They hold no fact, and removing one loses none.
+pub trait Durables: Send + Sync {
+    /// Makes it; the same again is harmless. [`StoreError::Conflict`] when one of that name is otherwise.
+    fn create_durable(&self, durable: Durable) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// All consumers of the journal that outlive their connection, in the order of their names.
+    fn durables(&self) -> BoxFuture<'_, Result<Vec<DurableState>, StoreError>>;
+    /// Removes it; removing nothing is fine.
+    fn remove_durable(&self, name: &str) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// `[A-Za-z0-9_-]+`
+    pub name: String,
+    /// A stored subject with wildcards: the facts that are delivered.
+    pub filter: String,
+    pub start: DurableStart,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurableStart {
+    Beginning,
+    /// Only what is stored from now on.
+    New,
+    /// At this position or after it.
+    Position(Position),
+    /// Stored at this time or later.
+    Time(Timestamp),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DurableState {
+    pub name: String,
+    /// The server's time of its making.
+    pub created_at: Timestamp,
+    /// The newest fact that was delivered; where it begins, before the first one.
+    pub delivered: Position,
+    /// Everything up to here is acknowledged.
+    pub acknowledged: Position,
+    /// Delivered and not acknowledged yet.
+    pub unacknowledged: u64,
+    /// Not delivered yet.
+    pub pending: u64,
+}
+
 /// Where snapshots of read models are kept: a blob each, and a pointer that names the newest.
 pub trait Snapshots: Send + Sync {
     /// Keeps `bytes` as the newest snapshot of `view` (`<name>-v<schema>`) at `position`.

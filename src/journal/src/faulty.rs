@@ -5,8 +5,8 @@
 //! Reading is delayed and refused but never reordered or repeated: followers of the real backend mend that themselves.
 
 use crate::contract::{
-    Append, Bucket, FactQuestion, Facts, JournalReader, JournalWriter, Outcome, Pulse, PulseKind, PulseMessage, Record,
-    RecordChange, Records, StoreError, Stored,
+    Append, Bucket, Durable, DurableState, Durables, FactQuestion, Facts, JournalReader, JournalWriter, Outcome, Pulse,
+    PulseKind, PulseMessage, Record, RecordChange, Records, StoreError, Stored,
 };
 use bytes::Bytes;
 use domain::Position;
@@ -202,6 +202,23 @@ impl<B: Records> Records for Faulty<B> {
 
     fn watch(&self, bucket: Bucket) -> BoxStream<'static, RecordChange> {
         late(self.dice.clone(), self.backend.watch(bucket))
+    }
+}
+
+impl<B: Durables> Durables for Faulty<B> {
+    fn create_durable(&self, durable: Durable) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let answer = self.attempt(|| self.backend.create_durable(durable.clone())).await;
+            answer.unwrap_or_else(|| Err(timed_out()))
+        })
+    }
+
+    fn durables(&self) -> BoxFuture<'_, Result<Vec<DurableState>, StoreError>> {
+        Box::pin(self.attempt_once(self.backend.durables()))
+    }
+
+    fn remove_durable(&self, name: &str) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.attempt_once(self.backend.remove_durable(name)))
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod append;
 mod blobs;
 mod chunks;
+mod durables;
 mod facts;
 mod ordered;
 mod pulse;

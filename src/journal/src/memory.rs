@@ -3,6 +3,7 @@
 //! Invariant: expectations, repeats, batches, revisions and the forgetting of `PULSE` behave as in JetStream. Clones share the
 //! same store, like connections to the same server.
 
+mod durables;
 mod journal;
 mod pulse;
 mod records;
@@ -49,6 +50,7 @@ struct State {
     blobs: HashMap<String, Bytes>,
     pulses: pulse::Pulses,
     telemetry: Vec<Report>,
+    durables: BTreeMap<String, durables::Kept>,
     snapshots: BTreeMap<String, (Position, Bytes)>,
 }
 

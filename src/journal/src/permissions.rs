@@ -1,9 +1,9 @@
 //! What each connection of this crate may do, as subject permissions of its NATS user.
 //!
 //! Invariant: the user that runs day to day can add facts and read them, and that is all. It has no call that creates, changes,
-//! purges or deletes a stream or a message, and nobody at all may publish on `fleet.>`.
+//! purges or deletes a stream or a message (a consumer is neither), and nobody at all may publish on `fleet.>`.
 
-use crate::declaration::Declaration;
+use crate::declaration::{Declaration, FLEET};
 
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub fn runtime() -> Permissions {
             publish.push(format!("$JS.API.DIRECT.GET.{stream}.>"));
         }
     }
+    // Places of subscribers: a consumer holds no fact, so removing one loses none.
+    publish.extend([format!("$JS.API.CONSUMER.LIST.{FLEET}"), format!("$JS.API.CONSUMER.DELETE.{FLEET}.*")]);
     // Answers to the server's flow control, and to operators: those are in another account, and the server gives each request
     // from there a reply subject of this form. There is no right to answer on whatever subject a request names.
     publish.extend(["$JS.FC.>".to_owned(), "_R_.>".to_owned()]);

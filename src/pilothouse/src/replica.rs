@@ -64,6 +64,7 @@ impl Replica {
             blobs: store.clone(),
             pulse: store.clone(),
             telemetry: store.clone(),
+            durables: store.clone(),
             snapshots: store,
             views,
             master_key,

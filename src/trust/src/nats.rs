@@ -10,6 +10,7 @@ mod host;
 mod installation;
 mod key;
 mod roles;
+mod shared;
 
 pub use account::AccountSigner;
 pub use claims::{
@@ -18,9 +19,9 @@ pub use claims::{
 };
 pub use creds::{Creds, creds, parse_creds};
 pub use host::{HostKey, HostSigner, is_curve_key};
-pub use installation::{Installation, NewInstallation, operator_user};
+pub use installation::{Installation, NewInstallation, NewSubscriber, operator_user, subscriber_user};
 pub use key::{KeyKind, NatsKey};
-pub use roles::{Permissions, inbox_prefix, node_template, operator_template};
+pub use roles::{Permissions, inbox_prefix, node_template, operator_template, subscriber_template};
 
 use thiserror::Error;
 

@@ -14,6 +14,7 @@ mod presence;
 mod rollouts;
 mod snapshot;
 mod state;
+mod subscribers;
 
 pub use bundles::Bundles;
 pub use commands::{Commands, Done};
@@ -27,6 +28,7 @@ pub use presence::{BeatRecord, Presence, PresenceState, Seen};
 pub use rollouts::Rollouts;
 pub use snapshot::SnapshotError;
 pub use state::State;
+pub use subscribers::Subscribers;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -10,13 +10,14 @@ use domain::join_token::JoinToken;
 use domain::org::Org;
 use domain::project::Project;
 use domain::rollout::Rollout;
+use domain::subscriber::Subscriber;
 use domain::{BundleId, CommandId, Position, Slug};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Name and schema version under which the snapshot is kept. A change of any row type needs a new number; the state is then
 /// rebuilt from the journal.
-pub(crate) const VIEW: &str = "fleet-v6";
+pub(crate) const VIEW: &str = "fleet-v7";
 const ZSTD_LEVEL: i32 = 1;
 /// The most bytes that a snapshot may unpack to.
 const UNPACKED_BYTES_MAX: usize = 8 * 1024 * 1024 * 1024;
@@ -39,6 +40,7 @@ struct Rows {
     api_keys: Vec<ApiKey>,
     join_tokens: Vec<JoinToken>,
     hosts: Vec<Host>,
+    subscribers: Vec<Subscriber>,
     nodes: Vec<NodeRow>,
     registered: Vec<(Slug, Position)>,
     bundles: Vec<(Position, Bundle)>,
@@ -57,6 +59,7 @@ struct RowsOf<'a> {
     api_keys: Vec<&'a ApiKey>,
     join_tokens: Vec<&'a JoinToken>,
     hosts: Vec<&'a Host>,
+    subscribers: Vec<&'a Subscriber>,
     nodes: Vec<&'a NodeRow>,
     registered: Vec<(&'a Slug, Position)>,
     bundles: Vec<(Position, &'a Bundle)>,
@@ -76,6 +79,7 @@ impl State {
             api_keys: self.orgs.api_keys().collect(),
             join_tokens: self.join_tokens.rows().collect(),
             hosts: self.enrollments.rows().collect(),
+            subscribers: self.subscribers.rows().collect(),
             nodes: sorted(self.nodes.rows(), |row| row.node.id),
             registered: sorted(self.nodes.registered_positions(), |(slug, _)| *slug),
             bundles: sorted(self.bundles.rows(), |(position, _)| *position),
@@ -96,6 +100,7 @@ impl State {
         rows.orgs.into_iter().for_each(|org| state.orgs.insert_org(org));
         rows.projects.into_iter().for_each(|project| state.orgs.insert_project(project));
         rows.api_keys.into_iter().for_each(|key| state.orgs.insert_api_key(key));
+        rows.subscribers.into_iter().for_each(|subscriber| state.subscribers.insert(subscriber));
         rows.join_tokens.into_iter().for_each(|token| state.join_tokens.insert(token));
         for host in rows.hosts.into_iter().filter(|host| !host.enrollments.is_empty()) {
             state.enrollments.insert(host);

@@ -7,6 +7,7 @@ use crate::join_tokens::JoinTokens;
 use crate::nodes::Nodes;
 use crate::orgs::Orgs;
 use crate::rollouts::Rollouts;
+use crate::subscribers::Subscribers;
 use domain::{Aggregate, Event, Position, Recorded};
 
 #[derive(Debug, Default, PartialEq)]
@@ -16,6 +17,7 @@ pub struct State {
     pub orgs: Orgs,
     pub join_tokens: JoinTokens,
     pub enrollments: Enrollments,
+    pub subscribers: Subscribers,
     pub nodes: Nodes,
     pub bundles: Bundles,
     pub rollouts: Rollouts,
@@ -44,6 +46,9 @@ impl State {
             (Aggregate::Enrollment { org, host }, Event::Enrollment(event)) => {
                 self.enrollments.apply((org, host), event, &fact.envelope.actor, time, position);
             }
+            (Aggregate::Subscriber { org, id }, Event::Subscriber(event)) => {
+                self.subscribers.apply((org, id), event, time, position);
+            }
             (Aggregate::Node { org, project, id }, Event::Node(event)) => {
                 self.nodes.apply((org, project, *id), event, time, position);
             }
@@ -64,6 +69,7 @@ impl State {
                 | Aggregate::ApiKey { .. }
                 | Aggregate::JoinToken { .. }
                 | Aggregate::Enrollment { .. }
+                | Aggregate::Subscriber { .. }
                 | Aggregate::Node { .. }
                 | Aggregate::Bundle { .. }
                 | Aggregate::Rollout { .. },

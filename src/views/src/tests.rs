@@ -7,3 +7,4 @@ mod history;
 mod indexes;
 mod join_tokens;
 mod snapshots;
+mod subscribers;

@@ -1,7 +1,7 @@
 //! One `Idempotency-Key`, one command: over HTTP, for every route that makes a fact.
 
 use super::raw::Answer;
-use super::stage::{Call, Stage, one};
+use super::stage::{Call, Stage, one, public_key};
 use crate::harness::{Facts, SAMPLE};
 use contract::{Limiter, ROUTES, Route};
 use serde_json::{Value, json};
@@ -53,6 +53,12 @@ fn commands(stage: &Stage) -> Vec<(&'static str, Value, Value)> {
         ("/api/v1/enrollments/{id}/approve", json!({"project": "demo"}), json!({})),
         ("/api/v1/enrollments/{id}/reject", json!({"reason": "a"}), json!({"reason": "b"})),
         ("/api/v1/enrollments/{id}/revoke", json!({"reason": "a"}), json!({"reason": "b"})),
+        (
+            "/api/v1/subscribers",
+            json!({"name": "idem", "public_key": public_key('I')}),
+            json!({"name": "other", "public_key": public_key('O')}),
+        ),
+        ("/api/v1/subscribers/{id}", json!(null), json!(null)),
         ("/api/v1/projects/{slug}/join-tokens", json!({"name": "idem"}), json!({"name": "other"})),
         ("/api/v1/projects/{slug}/join-tokens/{id}/revoke", json!({}), json!(null)),
         ("/api/v1/projects/{slug}/nodes/{id}/approve", json!({}), json!(null)),

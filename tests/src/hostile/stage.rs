@@ -36,6 +36,7 @@ pub struct Stage {
     spare_bundle: String,
     spare_key: String,
     spare_token: String,
+    spare_subscriber: String,
     /// Not started, and for the nodes of the other one.
     spare_rollout: String,
     bundle: String,
@@ -115,8 +116,11 @@ impl Stage {
         let held = created(&dev, "POST", "/api/v1/projects/demo/rollouts", Some(&rollout));
         let key = created(&dev, "POST", "/api/v1/api-keys", Some(&json!({"name": "spare", "scopes": ["nodes:read"]})));
         let token = created(&dev, "POST", "/api/v1/projects/demo/join-tokens", Some(&json!({"name": "spare"})));
+        let subscriber = json!({"name": "spare", "public_key": public_key('S')});
+        let spare_subscriber = created(&dev, "POST", "/api/v1/subscribers", Some(&subscriber));
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let (spare_key, spare_token) = (text(&key["id"]), text(&token["id"]));
+        let spare_subscriber = text(&spare_subscriber["id"]);
         let (rollout, spare_rollout) = (text(&running["id"]), text(&held["id"]));
         let door = dev.file.get("https_url").strip_prefix("https://").unwrap().parse().unwrap();
         let door = TlsDoor::open(door, dev.file.get("ca_cert").as_ref());
@@ -142,6 +146,7 @@ impl Stage {
             spare_bundle,
             spare_key,
             spare_token,
+            spare_subscriber,
             spare_rollout,
             bundle,
             rollout,
@@ -185,6 +190,7 @@ impl Stage {
         let id = match route.path {
             path if path.starts_with("/api/v1/enroll") => self.enrollment(path),
             path if path.contains("/bundles/{id}") => bundle,
+            path if path.contains("/subscribers/") => &self.spare_subscriber,
             path if path.contains("/join-tokens/") => &self.spare_token,
             path if path.ends_with("/start") || path.ends_with("/rollback") => &self.spare_rollout,
             path if path.contains("/rollouts/") => &self.rollout,
@@ -245,6 +251,7 @@ impl Stage {
             // A challenge is used once, so this one never is.
             "enroll" => json!({"peel_id": "host-1", "public_key": self.waiting.0.key.public_key(),
                 "curve_public_key": crate::harness::CURVE, "challenge_id": "chl-1", "signature": "AQID"}),
+            "subscribers" => json!({"name": "made", "public_key": public_key('M'), "start": "new"}),
             "api-keys" => json!({"name": "made", "scopes": ["nodes:read"]}),
             _ => json!({}),
         }
@@ -263,6 +270,11 @@ pub fn one(address: SocketAddr, what: &str, bytes: &[u8]) -> Answer {
     let answer = talk.answers.first().unwrap_or_else(|| panic!("{what}: closed without an answer"));
     answer.check(what);
     answer.clone()
+}
+
+/// Of a subscriber's NATS user, of one letter.
+pub fn public_key(letter: char) -> String {
+    format!("U{}", String::from(letter).repeat(55))
 }
 
 pub fn register(dev: &Dev, name: &str) -> Node {

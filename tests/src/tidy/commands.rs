@@ -18,8 +18,11 @@ fn is_understood(command: &str) -> Result<(), String> {
     let path = std::env::join_paths(
         [&directory].into_iter().cloned().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
     );
-    let output =
-        Command::new("bash").args(["-c", &format!("{command} --help")]).env("PATH", path.unwrap()).output().unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &format!("{command} --help")]).env("PATH", path.unwrap());
+    // Where the command's output goes into a file.
+    let scratch = tempfile::tempdir().unwrap();
+    let output = bash.current_dir(scratch.path()).output().unwrap();
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 

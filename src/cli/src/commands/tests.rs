@@ -7,6 +7,7 @@ use super::node::receipts::tests::receipts_body;
 use super::node::reports::tests as reports;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
+use super::subscriber::tests::{list as subscribers, subscriber};
 use super::token::tests::token;
 use crate::exit::Exit;
 use crate::globals::Output;
@@ -73,7 +74,7 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::BundleShow | Operation::BundleCreate | Operation::BundleRevoke => bundle_body("compiled"),
         Operation::BundleDownload => json!({"download_url": "http://x", "checksum": "sha256:00", "size": 1}),
         Operation::BundleVerify => json!({"verified": true, "signed": true, "key_id": "bk_1", "problem": null}),
-        Operation::NodeDelete | Operation::BundleDelete => Value::Null,
+        Operation::NodeDelete | Operation::BundleDelete | Operation::SubscriberRemove => Value::Null,
         Operation::RolloutList => json!({"rollouts": [rollout["rollout"]], "total": 1, "next": null}),
         Operation::RolloutShow => rollout,
         Operation::NodeWhy => super::node_why(),
@@ -92,6 +93,8 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::ApiKeyCreate => key,
         Operation::ApiKeyList => json!({"api_keys": [key], "total": 1, "next": null}),
         Operation::ApiKeyShow | Operation::ApiKeyRevoke => json!({ "api_key": key }),
+        Operation::SubscriberCreate => subscriber("billing", json!({})),
+        Operation::SubscriberList => subscribers(&[subscriber("billing", json!({}))]),
     };
     Fake::ok(200, body, 5)
 }
@@ -147,6 +150,9 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "pilothouse apikey create --name a --expires tomorrow",
         "pilothouse token create --name a --uses 0",
         "pilothouse token create --name a --label b",
+        "pilothouse subscriber add No.Slug",
+        "pilothouse subscriber add a --new --from-position 3",
+        "pilothouse subscriber add a --from-position 0",
         "pilothouse project update edge",
         "pilothouse project create edge --registration closed",
         "pilothouse enroll list --state odd",

@@ -12,17 +12,17 @@ use contract::{Answer, ApiError, Operation, Request};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 const START_TIME_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
+const CREDS: &str = "admin.creds";
 const PROBE: Duration = Duration::from_millis(50);
 
 pub(crate) struct Server {
@@ -99,7 +99,8 @@ pub(crate) struct Ran {
 pub(crate) struct Fake {
     nats: async_nats::Client,
     url: String,
-    creds: NamedTempFile,
+    /// The operator's credential, and the key that signs subscribers beside it.
+    installation: TempDir,
     answering: JoinHandle<()>,
     /// Every request that came, in order.
     pub asked: Arc<Mutex<Vec<(String, Request)>>>,
@@ -156,14 +157,17 @@ impl Fake {
                 }
             }
         });
-        let mut creds = NamedTempFile::new().expect("a temporary file");
-        creds.write_all(creds_text().as_bytes()).expect("a file");
+        let installation = tempfile::tempdir().expect("a temporary directory");
+        let role = nkeys::KeyPair::new_account().seed().expect("a new key has its seed");
+        for (name, text) in [(CREDS, creds_text()), ("clients-subscribers.nk", role)] {
+            std::fs::write(installation.path().join(name), text).expect("a file");
+        }
         let home = Rc::new(tempfile::tempdir().expect("a temporary directory"));
-        Fake { nats, url: server.url.clone(), creds, answering, asked, fact, home }
+        Fake { nats, url: server.url.clone(), installation, answering, asked, fact, home }
     }
 
-    pub fn creds_path(&self) -> &Path {
-        self.creds.path()
+    pub fn creds_path(&self) -> PathBuf {
+        self.installation.path().join(CREDS)
     }
 
     pub fn ok(status: u16, body: Value, position: u64) -> Answer {
@@ -210,7 +214,7 @@ impl Fake {
         let words = std::iter::once("pilothouse".to_owned()).chain(words(line));
         let Root { mut globals, command } = Root::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
         globals.server = Some(self.url.clone());
-        globals.creds = Some(self.creds.path().to_owned());
+        globals.creds = Some(self.creds_path());
         globals.output = output;
         let (console, data, talk) = console(output, stdin);
         let home = self.home.path();

@@ -10,7 +10,7 @@ use crate::operation::Operation;
 use domain::api_key::Scope;
 
 use Access::{ApiKey, FullAccess};
-use Method::{Get, Patch, Post};
+use Method::{Delete, Get, Patch, Post};
 
 const NODES_READ: Access = Access::Scope(Scope::NodesRead);
 const NODES_WRITE: Access = Access::Scope(Scope::NodesWrite);
@@ -26,7 +26,7 @@ const KEYS: Access = Access::Scope(Scope::ApiKeysAdmin);
 pub const ROUTES: &[Route] = &joined::<{ count(PARTS) }>(PARTS);
 
 const PARTS: &[&[Route]] =
-    &[PROXIES, PROJECTS, nodes::ROUTES, bundles::ROUTES, rollouts::ROUTES, enrollments::ROUTES, API_KEYS];
+    &[PROXIES, PROJECTS, nodes::ROUTES, bundles::ROUTES, rollouts::ROUTES, enrollments::ROUTES, API_KEYS, SUBSCRIBERS];
 
 /// Probes, published keys, and what nodes ask for themselves.
 const PROXIES: &[Route] = &[
@@ -119,6 +119,33 @@ const API_KEYS: &[Route] = &[
     operator((Get, "/api/v1/api-keys"), Operation::ApiKeyList, KEYS, 200, &[], "List API keys"),
     operator((Get, "/api/v1/api-keys/{id}"), Operation::ApiKeyShow, KEYS, 200, &[404], "Show an API key"),
     operator((Post, "/api/v1/api-keys/{id}/revoke"), Operation::ApiKeyRevoke, KEYS, 200, &[404], "Revoke an API key"),
+];
+
+const SUBSCRIBERS: &[Route] = &[
+    operator(
+        (Post, "/api/v1/subscribers"),
+        Operation::SubscriberCreate,
+        KEYS,
+        201,
+        &[422],
+        "Give a program a durable place in the journal; its credential is made where the signing key is",
+    ),
+    operator(
+        (Get, "/api/v1/subscribers"),
+        Operation::SubscriberList,
+        KEYS,
+        200,
+        &[],
+        "List subscribers and how far they have come",
+    ),
+    operator(
+        (Delete, "/api/v1/subscribers/{id}"),
+        Operation::SubscriberRemove,
+        KEYS,
+        204,
+        &[404],
+        "Remove a subscriber's durable place, by id or name",
+    ),
 ];
 
 const fn public(method: Method, path: &'static str, summary: &'static str) -> Route {

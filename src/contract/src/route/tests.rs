@@ -30,10 +30,11 @@ fn operations_read_back_by_name_and_carry_the_scope_of_their_noun() {
         let (noun, _) = operation.name().split_once('.').unwrap_or_default();
         if let Access::Scope(scope) = Route::of(operation).access {
             let (of, right) = scope.as_str().split_once(':').unwrap_or_default();
-            // Join tokens are about nodes, and have no scope of their own.
+            // Join tokens are about nodes, and subscribers about credentials: they have no scope of their own.
             let noun = match noun {
                 "token" => "node",
                 "enroll" => "enrollment",
+                "subscriber" => "apikey",
                 noun => noun,
             };
             assert_eq!(of.replace('_', ""), format!("{noun}s"), "{}", operation.name());

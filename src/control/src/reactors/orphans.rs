@@ -1,8 +1,9 @@
 //! Sweeps credential records whose fact never came, or whose owner was deleted while the store was away. They open nothing,
-//! because the fact decides; they only take up room.
+//! because the fact decides; they only take up room. The same for consumers of subscribers.
 
 use crate::control::Control;
 use crate::execute::now;
+use domain::subscriber::{self, Subscriber};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub(crate) async fn run(control: Control) {
         if control.credentials().is_caught_up() && control.catch_up().await.is_ok() {
             let before = now().saturating_sub(AGE_MIN).unwrap_or(Timestamp::MIN);
             sweep(&control, before).await;
+            sweep_durables(&control, before).await;
         }
     }
 }
@@ -30,5 +32,26 @@ pub(crate) async fn sweep(control: &Control, before: Timestamp) {
     for key in orphans {
         tracing::info!(key = key.split('.').next(), "credential without an owner removed");
         control.drop_credential(key).await;
+    }
+}
+
+/// A consumer that is no subscriber's by its name is left alone.
+pub(crate) async fn sweep_durables(control: &Control, before: Timestamp) {
+    let durables = match control.durables().durables().await {
+        Ok(durables) => durables,
+        Err(e) => {
+            tracing::warn!(error = &e as &dyn std::error::Error, "consumers not looked through");
+            return;
+        }
+    };
+    for durable in durables.into_iter().filter(|durable| durable.created_at < before) {
+        let Some(owner) = subscriber::owner_of_durable(&durable.name) else { continue };
+        if control.views().read().subscribers.get(&owner).is_some_and(Subscriber::is_live) {
+            continue;
+        }
+        match control.durables().remove_durable(&durable.name).await {
+            Ok(()) => tracing::info!(%owner, "consumer without a subscriber removed"),
+            Err(e) => tracing::warn!(%owner, error = &e as &dyn std::error::Error, "consumer not removed yet"),
+        }
     }
 }

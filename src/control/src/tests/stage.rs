@@ -6,7 +6,9 @@ use crate::{Bootstrap, Caller, Control, ControlSettings, Grants, NodeCredential,
 use contract::{Answer, ApiError, Heartbeat, HeartbeatAnswer, Operation, Registered, Request};
 use domain::{Actor, Envelope, Event, NodeId, Position, Recorded, node};
 use futures_util::StreamExt;
-use journal::{Blobs, Faults, Faulty, JournalReader, JournalWriter, Memory, Pulse, Records, Snapshots, Telemetry};
+use journal::{
+    Blobs, Durables, Faults, Faulty, JournalReader, JournalWriter, Memory, Pulse, Records, Snapshots, Telemetry,
+};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -205,7 +207,7 @@ pub(crate) async fn until(what: &str, wanted: impl Fn() -> bool) {
 pub(crate) fn control<B>(
     backend: Arc<B>,
     blobs: Arc<dyn Blobs>,
-    rest: Arc<impl Telemetry + Snapshots + 'static>,
+    rest: Arc<impl Telemetry + Durables + Snapshots + 'static>,
     master_key: &str,
     settings: ControlSettings,
 ) -> Control
@@ -219,6 +221,7 @@ where
         pulse: backend,
         blobs,
         telemetry: rest.clone(),
+        durables: rest.clone(),
         snapshots: rest,
         views: views::Views::default(),
         master_key: MasterKey::from_text(master_key).unwrap(),

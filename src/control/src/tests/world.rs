@@ -31,6 +31,7 @@ pub(crate) struct World {
     waiting: String,
     waiting_too: String,
     let_in: String,
+    subscriber: String,
 }
 
 impl World {
@@ -63,6 +64,9 @@ impl World {
         let (waiting, waiting_too) = (host("h1").enroll(stage).await, host("h2").enroll(stage).await);
         let let_in = host("h3").enroll(stage).await;
         assert_eq!(approve(stage, &let_in, json!({})).await.status, 200);
+        let subscriber = json!({"name": "billing", "public_key": subscriber_key('B')});
+        let subscriber = stage.ask(Operation::SubscriberCreate).body(subscriber).send().await;
+        let subscriber = subscriber.body["id"].as_str().unwrap().to_owned();
         World {
             node,
             node_to_delete,
@@ -83,6 +87,7 @@ impl World {
             waiting,
             waiting_too,
             let_in,
+            subscriber,
         }
     }
 
@@ -112,6 +117,7 @@ impl World {
             Operation::EnrollShow | Operation::EnrollRevoke => Some(&self.let_in),
             Operation::EnrollApprove => Some(&self.waiting),
             Operation::EnrollReject => Some(&self.waiting_too),
+            Operation::SubscriberRemove => Some(&self.subscriber),
             Operation::ProjectCreate
             | Operation::ProjectList
             | Operation::ProjectUpdate
@@ -127,7 +133,9 @@ impl World {
             | Operation::RolloutList
             | Operation::ApiKeyCreate
             | Operation::ApiKeyList
-            | Operation::EnrollList => None,
+            | Operation::EnrollList
+            | Operation::SubscriberCreate
+            | Operation::SubscriberList => None,
         };
         Request { project: Some("demo".to_owned()), id: id.cloned(), body: self.body(operation), ..Request::default() }
     }
@@ -140,6 +148,7 @@ impl World {
                 json!({"bundle_id": self.bundle, "target_selector": {"type": "node_ids", "node_ids": [self.free_node]}})
             }
             Operation::ApiKeyCreate | Operation::TokenCreate => json!({"name": "new"}),
+            Operation::SubscriberCreate => json!({"name": "new", "public_key": subscriber_key('C')}),
             Operation::ProjectUpdate => json!({"registration": "enrolled"}),
             Operation::BundleAssign => json!({"node_ids": [self.unowned_node]}),
             _ => Value::Null,
@@ -153,7 +162,7 @@ impl World {
             Operation::ProjectCreate => ("slug", json!("newer")),
             Operation::BundleCreate => ("version", json!("v-newer")),
             Operation::RolloutCreate => ("max_unavailable", json!(1)),
-            Operation::ApiKeyCreate | Operation::TokenCreate => ("name", json!("newer")),
+            Operation::ApiKeyCreate | Operation::TokenCreate | Operation::SubscriberCreate => ("name", json!("newer")),
             Operation::ProjectUpdate => ("registration", json!("token")),
             Operation::BundleAssign => ("node_ids", json!([self.unowned_node, self.assigned_too])),
             Operation::EnrollApprove => ("fingerprint", json!("SHA256:x")),
@@ -162,6 +171,11 @@ impl World {
         request.body[field] = value;
         request
     }
+}
+
+/// The public key of a NATS user, of one letter.
+pub(crate) fn subscriber_key(letter: char) -> String {
+    format!("U{}", String::from(letter).repeat(55))
 }
 
 /// One more org with a project and its signing keys.

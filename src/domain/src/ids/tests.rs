@@ -34,3 +34,14 @@ fn a_digest_is_64_lowercase_hex_digits() {
         assert_eq!(wrong.parse::<Digest>(), Err(IdError), "{wrong}");
     }
 }
+
+#[test]
+fn a_subscriber_is_named_by_a_users_nkey() {
+    let id = format!("U{}7", "A".repeat(54));
+    assert_eq!(id.parse::<SubscriberId>().map(|id| id.to_string()), Ok(id.clone()));
+    for wrong in
+        [id.to_lowercase(), id[1..].to_owned(), id.replace('U', "A"), id.replace('7', "."), id.replace('7', "*")]
+    {
+        assert_eq!(wrong.parse::<SubscriberId>(), Err(IdError), "{wrong}");
+    }
+}

@@ -3,12 +3,12 @@
 use contract::{
     ApiKeyBody, ApiKeyCreated, ApproveEnrollment, AssignBundle, BundleAssigned, BundleBody, BundleDownload,
     BundleVerification, ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout,
-    CredsAnswer, EnrollAnswer, EnrollRequest, EnrollStatus, EnrollmentBody, EnrollmentReason, ErrorBody, EventInput,
-    EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
-    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, NonceAnswer, Operation, ProjectBody, Readiness,
-    ReceiptBody, Register, Registered, ReplaceKey, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent,
-    RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject,
-    WafAccepted, WafEventInput,
+    CreateSubscriber, CredsAnswer, EnrollAnswer, EnrollRequest, EnrollStatus, EnrollmentBody, EnrollmentReason,
+    ErrorBody, EventInput, EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle,
+    MetricInput, MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, NonceAnswer, Operation, ProjectBody,
+    Readiness, ReceiptBody, Register, Registered, ReplaceKey, ReportedConfig, ReportedEvent, ReportedMetric,
+    ReportedWafEvent, RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, SubscriberBody,
+    SubscriberList, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -22,7 +22,7 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 17] = [
+const REQUIRED: [(&str, &[&str]); 18] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
     ("ReplaceKey", &[]),
@@ -40,6 +40,7 @@ const REQUIRED: [(&str, &[&str]); 17] = [
     ("EnrollRequest", &["peel_id", "public_key", "curve_public_key", "challenge_id", "signature"]),
     ("ApproveEnrollment", &[]),
     ("EnrollmentReason", &[]),
+    ("CreateSubscriber", &["name", "public_key"]),
 ];
 
 pub(super) struct Schemas(SchemaGenerator);
@@ -123,6 +124,7 @@ impl Schemas {
                 Operation::ApiKeyCreate => Some(self.of::<CreateApiKey>()),
                 Operation::EnrollApprove => Some(self.of::<ApproveEnrollment>()),
                 Operation::EnrollReject | Operation::EnrollRevoke => Some(self.of::<EnrollmentReason>()),
+                Operation::SubscriberCreate => Some(self.of::<CreateSubscriber>()),
                 _ => None,
             };
         }
@@ -179,7 +181,7 @@ impl Schemas {
 
     fn operation_answer(&mut self, operation: Operation) -> Body {
         Body::Json(match operation {
-            Operation::NodeDelete | Operation::BundleDelete => return Body::Empty,
+            Operation::NodeDelete | Operation::BundleDelete | Operation::SubscriberRemove => return Body::Empty,
             Operation::ProjectCreate | Operation::ProjectUpdate => self.of::<ProjectBody>(),
             Operation::ProjectList => self.list::<ProjectBody>("projects", false),
             Operation::NodeList => self.list::<NodeBody>("nodes", true),
@@ -216,6 +218,8 @@ impl Schemas {
             }
             Operation::ApiKeyCreate => self.of::<ApiKeyCreated>(),
             Operation::ApiKeyList => self.list::<ApiKeyBody>("api_keys", false),
+            Operation::SubscriberCreate => self.of::<SubscriberBody>(),
+            Operation::SubscriberList => self.of::<SubscriberList>(),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => self.wrapped::<ApiKeyBody>("api_key"),
         })
     }

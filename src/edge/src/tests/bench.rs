@@ -52,6 +52,7 @@ impl Bench {
             blobs: memory.clone(),
             pulse: memory.clone(),
             telemetry: memory.clone(),
+            durables: memory.clone(),
             snapshots: memory.clone(),
             views: views::Views::default(),
             master_key: MasterKey::from_text(&master_key.to_text()).unwrap(),

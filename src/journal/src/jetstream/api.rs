@@ -17,6 +17,9 @@ pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The server's error codes that mean something to us.
 const STREAM_NOT_FOUND: u32 = 10059;
 const NO_MESSAGE_FOUND: u32 = 10037;
+const CONSUMER_NOT_FOUND: u32 = 10014;
+/// A consumer of that name exists, and is another one.
+const CONSUMER_EXISTS: [u32; 3] = [10013, 10105, 10148];
 const MESSAGE_TOO_LARGE: u32 = 10054;
 const STORE_FULL: [u32; 3] = [10023, 10047, 10077];
 const WRONG_LAST_SEQUENCE: u32 = 10071;
@@ -242,6 +245,14 @@ impl Failure {
 
     pub fn is_missing_stream(&self) -> bool {
         self.is_refused_with(&[STREAM_NOT_FOUND])
+    }
+
+    pub fn is_missing_consumer(&self) -> bool {
+        self.is_refused_with(&[CONSUMER_NOT_FOUND])
+    }
+
+    pub fn is_other_consumer(&self) -> bool {
+        self.is_refused_with(&CONSUMER_EXISTS)
     }
 
     /// Trying again may help: no answer, or a server that is not ready.

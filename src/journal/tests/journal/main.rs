@@ -10,6 +10,7 @@ mod durability;
 mod permissions;
 mod provisioning;
 mod suite;
+mod suite_durables;
 mod suite_records;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ async fn jetstream() {
     suite_records::records(&backend).await;
     suite_records::pulse(&backend).await;
     suite_records::storage(&backend).await;
+    suite_durables::durables(&backend).await;
 }
 
 #[tokio::test]
@@ -40,6 +42,7 @@ async fn memory() {
     suite_records::records(&backend).await;
     suite_records::pulse(&backend).await;
     suite_records::storage(&backend).await;
+    suite_durables::durables(&backend).await;
 }
 
 #[tokio::test]
@@ -49,6 +52,7 @@ async fn memory_with_faults() {
         suite::journal(&backend).await;
         suite_records::records(&backend).await;
         suite_records::pulse(&backend).await;
+        suite_durables::durables(&backend).await;
     }))
     .await;
 }

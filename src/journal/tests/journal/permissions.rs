@@ -1,6 +1,7 @@
 //! The run-time user adds facts and reads them; every way to lose one is closed to it.
 
 use crate::suite::{last, settle, stored};
+use crate::suite_durables::durables;
 use crate::suite_records::{pulse, records, storage};
 use crate::{fact, suite, take};
 use async_nats::{Client, HeaderMap};
@@ -39,6 +40,7 @@ async fn the_runtime_user_can_do_all_its_work() {
     records(&backend).await;
     pulse(&backend).await;
     storage(&backend).await;
+    durables(&backend).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +66,8 @@ async fn the_runtime_user_cannot_lose_a_fact() {
         ("STREAM.DELETE.BLOBS", String::new()),
         ("ACCOUNT.PURGE.APP", String::new()),
         ("CONSUMER.DURABLE.CREATE.FLEET.d", "{}".to_owned()),
-        ("CONSUMER.DELETE.FLEET.x", String::new()),
+        ("CONSUMER.DELETE.KV_credentials.x", String::new()),
+        ("CONSUMER.MSG.NEXT.FLEET.d", String::new()),
     ];
     join_all(calls.map(|(call, body)| denied(&client, format!("$JS.API.{call}"), body))).await;
     let others = ["fleet.keep.p.node.n1.seen", "$JS.ACK.FLEET.c.1.1.1.1.0", "$SYS.REQ.SERVER.PING.JSZ"];

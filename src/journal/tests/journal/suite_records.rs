@@ -193,7 +193,7 @@ pub fn noise(length: usize) -> Bytes {
 }
 
 /// Repeats what may be repeated until it is answered.
-async fn again<'a, T>(request: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>) -> Result<T, StoreError> {
+pub async fn again<'a, T>(request: impl Fn() -> BoxFuture<'a, Result<T, StoreError>>) -> Result<T, StoreError> {
     for _ in 0..ATTEMPTS_MAX {
         match request().await {
             Err(StoreError::Unavailable(_)) => {}

@@ -89,13 +89,16 @@ pub struct Export {
     pub response_type: Option<ResponseType>,
 }
 
-/// What an account sees of another one, under the same subject.
+/// What an account sees of another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
     pub name: String,
     pub subject: String,
     /// Public key of the exporting account.
     pub account: String,
+    /// The subject here, where it is another one; `$1` is what the first wildcard stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_subject: Option<String>,
     #[serde(rename = "type")]
     pub kind: ShareKind,
 }
@@ -176,7 +179,7 @@ pub struct ScopedKey {
     pub template: UserTemplate,
 }
 
-/// The rights of a role. The server fills in `{{subject()}}` (the user's public key) and its like at login.
+/// The rights of a role. The server fills in `{{subject()}}` (the user's public key) and `{{tag(<key>)}}` at login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserTemplate {
     #[serde(rename = "pub", default)]
@@ -212,6 +215,9 @@ pub struct UserClaims {
     pub data: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<i64>,
+    /// `<key>:<value>`, lower case: what a role's template is filled in with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     pub version: u8,
 }
 
@@ -244,6 +250,7 @@ impl UserClaims {
             subs: None,
             data: None,
             payload: None,
+            tags: vec![],
             version: VERSION,
         }
     }

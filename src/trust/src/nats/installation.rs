@@ -8,25 +8,20 @@
 //! kept offline. The operator's signing key is what replaces account JWTs, for instance to revoke a user.
 
 use super::NatsError;
-use super::claims::{
-    AccountClaims, AccountSigningKey, Body, Export, Import, Limits, Mint, OperatorClaims, ResponseType, ShareKind,
-    UserClaims, sign,
-};
+use super::claims::{AccountClaims, AccountSigningKey, Body, Limits, Mint, OperatorClaims, UserClaims, sign};
 use super::creds::creds;
 use super::key::{KeyKind, NatsKey};
-use super::roles::{NODE_ROLE, OPERATOR_ROLE, Permissions, node_template, operator_template};
+use super::roles::{
+    NODE_ROLE, OPERATOR_ROLE, Permissions, SUBSCRIBER_ROLE, node_template, operator_template, subscriber_template,
+};
+use super::shared::shared;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// How often servers compare their account JWTs: how long one that missed a revocation can go on without it.
 const RESOLVER_INTERVAL: &str = "5s";
-/// What FLEET shows to CLIENTS: a name, the subject, and how. Every replica answers a question about services.
-const SHARED: [(&str, &str, ShareKind, Option<ResponseType>); 3] = [
-    ("facts", "fleet.>", ShareKind::Stream, None),
-    ("admin", "pilothouse.admin.v1.>", ShareKind::Service, Some(ResponseType::Singleton)),
-    ("services", "$SRV.>", ShareKind::Service, Some(ResponseType::Stream)),
-];
-
+/// As the tag `project`: every project of the org, and the org itself.
+const EVERY_PROJECT: &str = "*";
 /// What a new installation is made of. The permissions are those of the users of the same names.
 pub struct NewInstallation {
     /// Shown in the operator's JWT.
@@ -97,6 +92,8 @@ impl Installation {
     pub const SEED_CLIENTS_OPERATORS: &str = "clients-operators";
     /// Signs enrolled hosts: what [`super::HostSigner`] takes.
     pub const SEED_CLIENTS_NODES: &str = "clients-nodes";
+    /// Signs subscribers: what [`subscriber_user`] takes.
+    pub const SEED_CLIENTS_SUBSCRIBERS: &str = "clients-subscribers";
 
     /// The run-time user.
     pub const CREDS_SERVICE: &str = "service";
@@ -114,7 +111,7 @@ impl Installation {
         let (operator, operator_signing) = (NatsKey::generate(KeyKind::Operator), NatsKey::generate(KeyKind::Operator));
         let (system, fleet) = (Account::generate(), Account::generate());
         let (clients, operators) = (NatsKey::generate(KeyKind::Account), NatsKey::generate(KeyKind::Account));
-        let nodes = NatsKey::generate(KeyKind::Account);
+        let (nodes, subscribers) = (NatsKey::generate(KeyKind::Account), NatsKey::generate(KeyKind::Account));
         let clients_id = clients.public_key();
 
         let claims = OperatorClaims::new(vec![operator_signing.public_key()], system.id());
@@ -125,6 +122,7 @@ impl Installation {
         let roles = vec![
             AccountSigningKey::scoped(operators.public_key(), OPERATOR_ROLE, operator_template()),
             AccountSigningKey::scoped(nodes.public_key(), NODE_ROLE, node_template()),
+            AccountSigningKey::scoped(subscribers.public_key(), SUBSCRIBER_ROLE, subscriber_template()),
         ];
         let mut clients_claims = claims(false, roles);
         (fleet_claims.exports, clients_claims.imports) = shared(&fleet.id());
@@ -158,6 +156,7 @@ impl Installation {
                 (Self::SEED_CLIENTS, clients.seed()),
                 (Self::SEED_CLIENTS_OPERATORS, operators.seed()),
                 (Self::SEED_CLIENTS_NODES, nodes.seed()),
+                (Self::SEED_CLIENTS_SUBSCRIBERS, subscribers.seed()),
             ]),
         }
     }
@@ -195,14 +194,33 @@ pub fn operator_user(
     Ok(scoped_user(&operators, account_id, name, now))
 }
 
-/// The exports of the fleet account and the imports of the clients' account.
-fn shared(fleet_id: &str) -> (Vec<Export>, Vec<Import>) {
-    let share = |(name, subject, kind, response_type): (&str, &str, ShareKind, Option<ResponseType>)| {
-        let (name, subject) = (name.to_owned(), subject.to_owned());
-        let import = Import { name: name.clone(), subject: subject.clone(), account: fleet_id.into(), kind };
-        (Export { name, subject, kind, response_type }, import)
-    };
-    SHARED.into_iter().map(share).unzip()
+/// What a subscriber may hear, and for how long.
+pub struct NewSubscriber<'a> {
+    pub name: &'a str,
+    /// Slug.
+    pub org: &'a str,
+    /// Slug; none: every project, and the org's own facts.
+    pub project: Option<&'a str>,
+    pub now: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A subscriber: its public key (its id, and the name of its consumer) and its credentials file. `signing_seed` is
+/// [`Installation::SEED_CLIENTS_SUBSCRIBERS`], `account_id` the clients' account's.
+pub fn subscriber_user(
+    signing_seed: &str,
+    account_id: &str,
+    wanted: &NewSubscriber<'_>,
+) -> Result<(String, String), NatsError> {
+    let role = NatsKey::from_seed(KeyKind::Account, signing_seed)?;
+    let user = NatsKey::generate(KeyKind::User);
+    let id = user.public_key();
+    let tags = vec![format!("org:{}", wanted.org), format!("project:{}", wanted.project.unwrap_or(EVERY_PROJECT))];
+    let claims = UserClaims { tags, ..UserClaims::scoped(account_id) };
+    let expires_at = wanted.expires_at.map(|time| time.as_second());
+    let mint = Mint { name: wanted.name, issued_at: wanted.now.as_second(), expires_at };
+    let text = creds(&sign(&role, &id, mint, Body::User(claims)), &user.seed());
+    Ok((id, text))
 }
 
 fn scoped_user(role: &NatsKey, account_id: &str, name: &str, now: Timestamp) -> (String, String) {
@@ -309,6 +327,35 @@ mod tests {
         assert_eq!(claims.nats, Body::User(UserClaims::scoped(&made.clients_account_id)));
         let wrong = operator_user(&made.seeds[Installation::SEED_OPERATOR], "A1", "eve", Timestamp::UNIX_EPOCH);
         assert_eq!(wrong, Err(NatsError::Seed));
+    }
+
+    #[test]
+    fn a_subscribers_jwt_carries_tags_alone() {
+        let made = installation();
+        let seed = &made.seeds[Installation::SEED_CLIENTS_SUBSCRIBERS];
+        let mut wanted = NewSubscriber {
+            name: "billing",
+            org: "default",
+            project: Some("demo"),
+            now: Timestamp::UNIX_EPOCH,
+            expires_at: Some(Timestamp::from_second(9).unwrap()),
+        };
+        let minted = |wanted: &NewSubscriber<'_>| {
+            let (id, text) = subscriber_user(seed, &made.clients_account_id, wanted).unwrap();
+            let read = parse_creds(&text).unwrap();
+            assert_eq!(read.public_key, id);
+            let role = public_of(&made, KeyKind::Account, Installation::SEED_CLIENTS_SUBSCRIBERS);
+            verify(&read.jwt, &[&role]).unwrap()
+        };
+        let (scoped, tags) =
+            (UserClaims::scoped(&made.clients_account_id), vec!["org:default".into(), "project:demo".into()]);
+        let claims = minted(&wanted);
+        assert_eq!((claims.name.as_str(), claims.exp), ("billing", Some(9)));
+        assert_eq!(claims.nats, Body::User(UserClaims { tags, ..scoped.clone() }));
+        (wanted.project, wanted.expires_at) = (None, None);
+        let claims = minted(&wanted);
+        let tags = vec!["org:default".into(), "project:*".into()];
+        assert_eq!((claims.exp, claims.nats), (None, Body::User(UserClaims { tags, ..scoped })));
     }
 
     #[test]

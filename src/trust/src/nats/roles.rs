@@ -12,8 +12,13 @@ const OPERATOR_SUBSCRIPTIONS_MAX: i64 = 64;
 const OPERATOR_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
 pub(super) const OPERATOR_ROLE: &str = "operator";
 pub(super) const NODE_ROLE: &str = "node";
+pub(super) const SUBSCRIBER_ROLE: &str = "subscriber";
 const NODE_SUBSCRIPTIONS_MAX: i64 = 16;
 const NODE_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
+/// Subscriptions of one subscriber's connection: client libraries open one for each pull that is under way.
+const SUBSCRIBER_SUBSCRIPTIONS_MAX: i64 = 256;
+/// It sends requests and acknowledgements alone.
+const SUBSCRIBER_PAYLOAD_BYTES_MAX: i64 = 4096;
 
 /// The rights of one user. `{inbox}` in a subject stands for [`inbox_prefix`] of that user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +69,6 @@ pub fn operator_template() -> UserTemplate {
         "$SRV.STATS.>",
     ];
     let subscribe = ["_INBOX_{{subject()}}.>", "fleet.>"];
-    let allow = |subjects: &[&str]| SubjectRule { allow: subjects.iter().map(|&s| s.into()).collect(), deny: vec![] };
     UserTemplate {
         publish: allow(&publish),
         subscribe: allow(&subscribe),
@@ -72,6 +76,28 @@ pub fn operator_template() -> UserTemplate {
         data: -1,
         payload: OPERATOR_PAYLOAD_BYTES_MAX,
     }
+}
+
+/// The role of a subscriber: hears the facts that its tags `org` and `project` name (`*`: every project), and asks for and
+/// acknowledges those of the one consumer that bears its public key. It cannot make or remove a consumer, nor look at another.
+pub fn subscriber_template() -> UserTemplate {
+    let publish = [
+        "$JS.fleet.API.CONSUMER.MSG.NEXT.FLEET.sub-{{subject()}}",
+        "$JS.fleet.API.CONSUMER.INFO.FLEET.sub-{{subject()}}",
+        "$JS.ACK.FLEET.sub-{{subject()}}.>",
+    ];
+    let subscribe = ["_INBOX_{{subject()}}.>", "fleet.{{tag(org)}}.{{tag(project)}}.>"];
+    UserTemplate {
+        publish: allow(&publish),
+        subscribe: allow(&subscribe),
+        subs: SUBSCRIBER_SUBSCRIPTIONS_MAX,
+        data: -1,
+        payload: SUBSCRIBER_PAYLOAD_BYTES_MAX,
+    }
+}
+
+fn allow(subjects: &[&str]) -> SubjectRule {
+    SubjectRule { allow: subjects.iter().map(|&subject| subject.into()).collect(), deny: vec![] }
 }
 
 fn rule(subjects: &[String], user: &str) -> SubjectRule {

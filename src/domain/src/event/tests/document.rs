@@ -5,8 +5,7 @@ use crate::{Aggregate, Declaration, Envelope, Event};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
-const HEAD: &str = "\
-# Events
+const HEAD: &str = r#"# Events
 
 Everything that happens in Pilothouse is a fact in its journal, the JetStream stream `FLEET`. The journal is the public
 contract: this is the catalogue of its facts. An event version never changes; a change of shape is a new version beside it.
@@ -15,35 +14,78 @@ This file is generated from `src/domain` (`UPDATE=1 cargo test -p domain`); the 
 
 ## Subjects
 
-A fact stands under `fleet.<org>.<project>.<kind>.<id>.<event>`. Org and project are slugs; a fact of an org, of an API
-key or of a host that enrolls has `_` as project. The id of an org or project is its slug, that of an enrollment the host's own
-id, every other id is a UUIDv7. Names, versions and labels never appear in a subject.
+A fact stands under `fleet.<org>.<project>.<kind>.<id>.<event>`. Org and project are slugs; a fact of an org, an API key, a
+subscriber or a host that enrolls has `_` as project. The id of an org or project is its slug, that of a subscriber the public key of
+its NATS user, that of an enrollment the host's own id, every other id is a UUIDv7. Names, versions and labels never appear in a
+subject.
 
 | to hear of | subscribe to |
 |---|---|
 | everything | `fleet.>` |
 | one project | `fleet.default.demo.>` |
-| the org itself, its API keys and its hosts | `fleet.default._.>` |
+| the org itself, its API keys, subscribers and hosts | `fleet.default._.>` |
 | every host that waits for approval | `fleet.*._.enrollment.*.submitted` |
 | every node that goes offline | `fleet.*.*.node.*.offline` |
 | one rollout | `fleet.*.*.rollout.<id>.>` |
 
 ## Subscribing
 
-Any NATS client whose user may subscribe to `fleet.>` (an operator's may) hears facts as plain messages. Writers publish
-elsewhere and the server republishes to `fleet.>` what it has stored: what was refused, or was part of a batch that was not
-committed, is never heard, and every fact is heard once, in order, while the subscription is up.
+An operator gives each program a place of its own in the journal, and a credential that opens nothing else:
 
-The header `Nats-Sequence` is the position of the fact in the journal: the number that answers of the API carry as
-`X-Pilothouse-Position`. Positions only grow and none is left out, so a subscriber to `fleet.>` that sees a jump has missed
-facts (its connection was away); time stamps and ids say nothing about the order. A message without this header was not
-stored and is not a fact: drop it. The facts of one command stand at consecutive positions and are stored all or none.
+```sh
+pilothouse subscriber add billing --project demo -o json > billing.json
+```
 
-Whoever must not miss anything remembers the position of the last fact that it has dealt with and reads the stream `FLEET`
-from the next one with an ordered consumer (`opt_start_seq`), as the control plane itself does; that takes a user who may
-create consumers on the stream. Reading a fact twice is recognised by its position, or by its `id`.
+This writes `billing.creds`, and `billing.json` says how to connect. With `--project` the program gets the facts of that project,
+otherwise all of the org. It begins with the first fact, or with `--from-position`, `--from-time` or `--new`. The server remembers
+what was acknowledged, so a program that stops for a week goes on where it was: a fact that was given and not acknowledged within
+30 s is given again. `pilothouse subscriber list` shows how far each has come.
+
+With Python's `nats-py[nkeys]`:
+
+```python
+import json
+
+import nats
+from nats.errors import TimeoutError as NothingNew
+
+
+async def follow(server, creds, subscriber, handle):
+    """Gives every fact to `handle`, and acknowledges it afterwards, until `handle` returns False."""
+    connection = await nats.connect(server, user_credentials=creds, inbox_prefix=subscriber["inbox_prefix"].encode())
+    jetstream = connection.jetstream(domain=subscriber["domain"])
+    facts = await jetstream.pull_subscribe_bind(durable=subscriber["durable"], stream=subscriber["stream"])
+    going = True
+    while going:
+        try:
+            messages = await facts.fetch(100, timeout=5)
+        except NothingNew:
+            continue
+        for message in messages:
+            going = await handle(message.metadata.sequence.stream, message.subject, json.loads(message.data))
+            await message.ack()
+            if not going:
+                break
+    await connection.close()
+```
+
+`subscriber` is what `billing.json` holds. A client of another language does the same: JetStream domain `fleet`, inboxes under the
+subscriber's own prefix, and pulls from the consumer that exists; it may not make one, nor look at the stream.
+
+The position of a fact in the journal, `message.metadata.sequence.stream` here, is the number that answers of the API carry as
+`X-Pilothouse-Position`. Positions only grow; time stamps and ids say nothing about the order. Facts come in order, but for those
+that are given again. One that comes twice is recognised by its position, or by its `id`. The facts of one command stand at
+consecutive positions and are stored all or none.
 
 An event or version that a reader does not know is a reason to stop and upgrade. Pilothouse's own readers never skip one.
+
+## Plain messages
+
+Any NATS client whose user may subscribe to `fleet.>` (an operator's may; a subscriber's may within its own org or project) also
+hears facts as plain messages while it is connected. Writers publish elsewhere and the server republishes to `fleet.>` what it has
+stored: what was refused, or was part of a batch that was not committed, is never heard, and every fact is heard once, in order.
+The header `Nats-Sequence` is the position. None is left out, so a subscriber to `fleet.>` that sees a jump has missed facts. A
+message without this header was not stored and is not a fact: drop it.
 
 ## Over HTTP
 
@@ -87,7 +129,7 @@ they are derived and not stored:
 | `data` | `data` |
 | `sequence` (extension) | the header `Nats-Sequence` |
 | `actor` (extension) | `actor` |
-";
+"#;
 
 #[test]
 fn the_catalogue_of_events_is_written_down() {

@@ -6,7 +6,7 @@ use crate::{
     Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, EnrollmentId, Envelope, Event, JoinTokenId, Labels,
     NodeId, ProjectId, RolloutId,
 };
-use crate::{bundle, enrollment, join_token, node, org, project};
+use crate::{bundle, enrollment, join_token, node, org, project, subscriber};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +61,7 @@ pub fn all() -> Vec<(Aggregate, Envelope)> {
     facts.extend(api_keys().map(Event::ApiKey));
     facts.extend(join_tokens().map(Event::JoinToken));
     facts.extend(enrollments().map(Event::Enrollment));
+    facts.extend(subscribers().map(Event::Subscriber));
     facts.extend(nodes().map(Event::Node));
     facts.extend(bundles().map(Event::Bundle));
     facts.extend(rollouts().map(Event::Rollout));
@@ -87,6 +88,9 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
                 _ => Actor::Host("web-01".into()),
             };
             (Aggregate::Enrollment { org, host: "web-01".parse().unwrap() }, actor)
+        }
+        Event::Subscriber(_) => {
+            (Aggregate::Subscriber { org, id: "U".repeat(56).parse().unwrap() }, Actor::Operator("UOPERATOR".into()))
         }
         Event::Node(node::Event::Registered(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::JoinToken(JOIN_TOKEN.to_string()))
@@ -194,6 +198,18 @@ fn enrollments() -> [enrollment::Event; 8] {
             revoked_until_s: 1_771_840_900,
             reason: text("decommissioned"),
         }),
+    ]
+}
+
+fn subscribers() -> [subscriber::Event; 2] {
+    [
+        subscriber::Event::Created(subscriber::Created {
+            name: "billing".parse().unwrap(),
+            project: Some("demo".parse().unwrap()),
+            start: subscriber::Start::Position(17),
+            expires_at: Some(time("2027-01-01T00:00:00Z")),
+        }),
+        subscriber::Event::Removed(subscriber::Removed {}),
     ]
 }
 

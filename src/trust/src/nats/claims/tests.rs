@@ -59,7 +59,13 @@ fn bodies_have_the_names_of_the_servers() {
     let (subject, kind) = ("s.>".to_owned(), ShareKind::Service);
     let response_type = Some(ResponseType::Stream);
     account.exports = vec![Export { name: "e".into(), subject: subject.clone(), kind, response_type }];
-    account.imports = vec![Import { name: "i".into(), subject, account: "A9".into(), kind: ShareKind::Stream }];
+    account.imports = vec![Import {
+        name: "i".into(),
+        subject,
+        account: "A9".into(),
+        local_subject: Some("a.$1".into()),
+        kind: ShareKind::Stream,
+    }];
     let value = as_json(&Body::Account(account.clone()));
     assert_eq!(value["signing_keys"][0], "A2");
     let scoped = &value["signing_keys"][1];
@@ -70,7 +76,8 @@ fn bodies_have_the_names_of_the_servers() {
     assert_eq!(value["revocations"], json!({"U1": 5}));
     let export = json!({"name": "e", "subject": "s.>", "type": "service", "response_type": "Stream"});
     assert_eq!(value["exports"], json!([export]));
-    assert_eq!(value["imports"], json!([{"name": "i", "subject": "s.>", "account": "A9", "type": "stream"}]));
+    let import = json!({"name": "i", "subject": "s.>", "account": "A9", "local_subject": "a.$1", "type": "stream"});
+    assert_eq!(value["imports"], json!([import]));
     assert_eq!(value["limits"]["disk_storage"], -1);
     assert_eq!(serde_json::from_value::<Body>(value).unwrap(), Body::Account(account));
 
