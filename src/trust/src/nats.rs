@@ -5,6 +5,7 @@
 
 mod claims;
 mod creds;
+mod curve;
 mod installation;
 mod key;
 mod roles;
@@ -13,7 +14,8 @@ pub use claims::{
     AccountClaims, AccountSigningKey, Body, Claims, Export, Import, JWT_BYTES_MAX, Limits, Mint, OperatorClaims,
     ResponseType, ScopedKey, ShareKind, SubjectRule, UserClaims, UserTemplate, decode, next_issue_time, sign, verify,
 };
-pub use creds::{Creds, creds, parse_creds};
+pub use creds::{Creds, creds, parse_creds, user_jwt};
+pub use curve::curve_public_key;
 pub use installation::{Installation, NewInstallation, operator_user};
 pub use key::{KeyKind, NatsKey};
 pub use roles::{Permissions, inbox_prefix, operator_template};
