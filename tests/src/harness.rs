@@ -3,14 +3,18 @@
 mod agent;
 mod dev;
 mod facts;
+mod host;
 mod process;
 mod replicas;
+mod tls;
 
 pub use agent::{Agent, SAMPLE};
 pub use dev::{Dev, Reply, curl};
 pub use facts::{Facts, operator_nkey};
-pub use process::binary;
+pub use host::{CURVE, Host};
+pub use process::{Guarded, binary};
 pub use replicas::Replicas;
+pub use tls::TlsDoor;
 
 use std::time::{Duration, Instant};
 

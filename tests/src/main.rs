@@ -5,6 +5,8 @@
 
 mod contract_http;
 mod crashes;
+mod enroll_agent;
+mod enrollment;
 mod failures;
 mod harness;
 mod hostile;

@@ -16,11 +16,13 @@ use crate::settings::EnrollSettings;
 use crate::state::{DataDir, StateError};
 use api::EnrollApi;
 use credential::Credential;
+use domain::HostId;
+use domain::enrollment::State;
 pub use files::AuthError;
 use files::AuthFiles;
-pub use host_id::HostId;
+pub use host_id::{host_id, host_id_from_name};
 use jiff::{SignedDuration, Timestamp};
-use machine::{Action, Known, Machine, Next, Stop};
+use machine::{Action, Known, Machine, Next, Refused, Stop};
 use runtime::FileError;
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -66,8 +68,8 @@ pub struct Enrolled {
 
 /// `pilothouse-agent enroll`. None: `stop` ended first.
 pub async fn enroll(settings: EnrollSettings, stop: impl Future<Output = ()>) -> Result<Option<Enrolled>, EnrollError> {
-    let data = DataDir::open(&settings.data_dir)?;
-    let mut enroller = Enroller::open(settings, &data)?;
+    let data = Arc::new(DataDir::open(&settings.data_dir)?);
+    let mut enroller = Enroller::open(settings, data)?;
     let mut stop = pin!(stop);
     tokio::select! {
         () = &mut stop => Ok(None),
@@ -77,6 +79,7 @@ pub async fn enroll(settings: EnrollSettings, stop: impl Future<Output = ()>) ->
 
 pub struct Enroller {
     settings: EnrollSettings,
+    data: Arc<DataDir>,
     files: Arc<AuthFiles>,
     /// Where in the last third of a lifetime this host renews, so that a fleet does not renew at once.
     spread: u16,
@@ -85,15 +88,17 @@ pub struct Enroller {
 }
 
 impl Enroller {
-    /// `data` is to stay locked for as long as this is used.
-    pub fn open(settings: EnrollSettings, data: &DataDir) -> Result<Enroller, EnrollError> {
-        let files = Arc::new(AuthFiles::open(data, &settings)?);
+    pub fn open(settings: EnrollSettings, data: Arc<DataDir>) -> Result<Enroller, EnrollError> {
+        let files = Arc::new(AuthFiles::open(&data, &settings)?);
         let spread = u16::from_le_bytes(trust::random_bytes()) % 1001;
-        Ok(Enroller { settings, files, spread, clock_rate: 1 })
+        Ok(Enroller { settings, data, files, spread, clock_rate: 1 })
     }
 
     /// Credentials that have not ended: those that are there, or new ones as soon as an operator approves.
     pub async fn obtain(&mut self) -> Result<Enrolled, EnrollError> {
+        if self.settings.again {
+            self.look_for_revocation().await?;
+        }
         if let Some(credential) = self.usable()? {
             return Ok(self.enrolled(credential.public_key, false));
         }
@@ -134,6 +139,23 @@ impl Enroller {
         std::future::pending().await
     }
 
+    /// Credentials do not show that they were revoked; the control plane does. Asked only before another attempt that the
+    /// operator wants.
+    async fn look_for_revocation(&self) -> Result<(), EnrollError> {
+        let (Some(_), Some(enrollment)) = (self.files.credential()?, self.files.issued()?) else { return Ok(()) };
+        let api = EnrollApi::new(&self.settings, self.files.clone(), self.data.clone())?;
+        for url in 0..self.settings.urls.len() {
+            match api.ask(url, &enrollment).await {
+                Ok(State::Revoked) => {
+                    return Ok(self.files.save_known(&Known { enrollment: None, refused: Some(Refused::Revoked) })?);
+                }
+                Ok(_) => return Ok(()),
+                Err(error) => tracing::warn!(%error, "could not ask whether this host was revoked"),
+            }
+        }
+        Ok(())
+    }
+
     /// The credentials that are there, unless they have ended or the operator wants others.
     fn usable(&self) -> Result<Option<Credential>, EnrollError> {
         let (known, now) = (self.files.known()?, Timestamp::now());
@@ -160,7 +182,7 @@ impl Enroller {
     }
 
     async fn drive(&self, again: bool) -> Result<(), EnrollError> {
-        let mut api = EnrollApi::new(&self.settings, self.files.clone())?;
+        let mut api = EnrollApi::new(&self.settings, self.files.clone(), self.data.clone())?;
         let mut known = self.files.known()?;
         let seed = u64::from_le_bytes(trust::random_bytes());
         let mut machine = Machine::new(self.settings.urls.len(), known.clone(), again, seed);
@@ -176,8 +198,8 @@ impl Enroller {
                     if let Action::Follow { enrollment, .. } | Action::Ask { enrollment, .. } = &action
                         && announced.as_ref() != Some(enrollment)
                     {
-                        let (host, key) = (&self.files.host, api.public_key());
-                        tracing::info!(%host, enrollment, key, "waiting for an operator to approve this host and its key");
+                        let (host, key) = (&self.files.host, api.fingerprint());
+                        tracing::info!(%host, enrollment, fingerprint = key, "waiting for an operator to approve this host and its key");
                         announced = Some(enrollment.clone());
                     }
                     let input = api.perform(action).await;
@@ -208,5 +230,4 @@ async fn wait_until(due: Timestamp) {
 }
 
 #[cfg(test)]
-#[path = "enroll/tests.rs"]
 mod tests;

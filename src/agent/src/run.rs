@@ -43,7 +43,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let mut stop = pin!(stop);
     let client = Client::new(settings.server_url.clone(), settings.trust.as_ref())?;
     let data = Arc::new(DataDir::open(&settings.data_dir)?);
-    let mut enroller = settings.enrollment.clone().map(|settings| Enroller::open(settings, &data)).transpose()?;
+    let mut enroller =
+        settings.enrollment.clone().map(|settings| Enroller::open(settings, data.clone())).transpose()?;
     if let Some(enroller) = &mut enroller {
         tokio::select! {
             () = &mut stop => return Ok(()),

@@ -4,6 +4,7 @@ mod apikey;
 mod bundle;
 mod completions;
 mod context;
+mod enroll;
 mod events;
 mod node;
 mod project;
@@ -42,6 +43,9 @@ pub enum Question {
     /// Join tokens: what new nodes show where a project asks for it
     #[command(subcommand)]
     Token(token::Verb),
+    /// Enrollments: hosts that ask to be let in
+    #[command(subcommand)]
+    Enroll(enroll::Verb),
     /// Bundles: compiled and signed versions of a project's configuration
     #[command(subcommand)]
     Bundle(bundle::Verb),
@@ -72,6 +76,7 @@ pub(crate) async fn run(
         Question::Project(verb) => project::run(verb, session).await,
         Question::Node(verb) => node::run(verb, session).await,
         Question::Token(verb) => token::run(verb, session).await,
+        Question::Enroll(verb) => enroll::run(verb, session).await,
         Question::Bundle(verb) => bundle::run(verb, session).await,
         Question::Rollout(verb) => rollout::run(verb, session).await,
         Question::Apikey(verb) => apikey::run(verb, session).await,

@@ -37,6 +37,7 @@ pub(crate) enum Live {
     Rollouts,
     ApiKeys,
     JoinTokens,
+    Enrollments,
 }
 
 /// For `#[arg(add = …)]`.
@@ -125,12 +126,16 @@ async fn list(what: Live, target: &Target) -> Result<Vec<Found>, CliError> {
         Live::Rollouts => (Operation::RolloutList, "rollouts"),
         Live::ApiKeys => (Operation::ApiKeyList, "api_keys"),
         Live::JoinTokens => (Operation::TokenList, "join_tokens"),
+        Live::Enrollments => (Operation::EnrollList, "enrollments"),
         Live::Contexts => return Ok(Vec::new()),
     };
     let mut request = Request::default();
     if matches!(what, Live::Nodes | Live::Bundles | Live::Rollouts | Live::JoinTokens) {
         request.project = Some(target.project()?.to_string());
         request.query.insert("limit".to_owned(), Page::LIMIT_MAX.to_string());
+    }
+    if what == Live::Enrollments {
+        request.query.insert("state".to_owned(), "all".to_owned());
     }
     let body = Client::connect(target).await?.ask(operation, request).await?.body;
     let entries = body.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -147,6 +152,7 @@ fn values(what: Live, entry: &Value) -> Vec<Found> {
         Live::Bundles => (text("version"), text("status")),
         Live::Rollouts => (String::new(), format!("{} {}", text("state"), text("started_at"))),
         Live::ApiKeys | Live::JoinTokens => (String::new(), text("name")),
+        Live::Enrollments => (String::new(), format!("{} {}", text("peel_id"), text("state"))),
     };
     let by_id = Found { value: text("id"), help: plain(format!("{value} {help}").trim()) };
     let by_name = Found { value, help: plain(&help) };

@@ -71,6 +71,9 @@ impl Exit {
             | ErrorCode::InsufficientScope
             | ErrorCode::NodeMismatch
             | ErrorCode::RegistrationClosed
+            | ErrorCode::SignatureInvalid
+            | ErrorCode::KeyRevoked
+            | ErrorCode::NotApproved
             | ErrorCode::InvalidDownloadUrl => Exit::Auth,
             ErrorCode::NotFound => Exit::NotFound,
             ErrorCode::Conflict | ErrorCode::IdempotencyKeyReused => Exit::Conflict,
@@ -128,6 +131,9 @@ mod tests {
             4 insufficient_scope
             4 node_mismatch
             4 registration_closed
+            4 signature_invalid
+            4 key_revoked
+            4 not_approved
             4 invalid_download_url
             3 not_found
             1 method_not_allowed

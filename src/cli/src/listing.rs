@@ -38,11 +38,19 @@ pub(crate) struct List {
 impl List {
     pub async fn run(self, session: &mut Session<'_>, watch: bool) -> Result<Exit, CliError> {
         if watch {
-            return Watch::run(self, session).await;
+            let facts = project_facts(session)?;
+            return self.watch(session, &facts).await;
         }
         let body = self.fetch(session).await?;
         show(session, &body, self.name, self.render)?;
         Ok(Exit::Ok)
+    }
+
+    /// Shows it again whenever one of these facts is committed.
+    pub async fn watch(self, session: &mut Session<'_>, facts: &str) -> Result<Exit, CliError> {
+        let waker = Waker::new(session, facts).await?;
+        let ended = follow(session, waker, &mut Watch { list: self, shown: None }, None).await?;
+        Ok(ended.unwrap_or(Exit::Ok))
     }
 
     /// With `--all` the body is that of one large page: it holds every entry and `next` is null.
@@ -90,20 +98,11 @@ pub(crate) fn show(session: &mut Session<'_>, body: &Value, name: &str, render: 
     Ok(())
 }
 
-/// A list that is read again whenever a fact of its project is committed. A terminal shows the newest state alone; elsewhere
+/// A list that is read again whenever a fact that concerns it is committed. A terminal shows the newest state alone; elsewhere
 /// each state follows the one before.
 struct Watch {
     list: List,
     shown: Option<Value>,
-}
-
-impl Watch {
-    async fn run(list: List, session: &mut Session<'_>) -> Result<Exit, CliError> {
-        let facts = project_facts(session)?;
-        let waker = Waker::new(session, &facts).await?;
-        let ended = follow(session, waker, &mut Watch { list, shown: None }, None).await?;
-        Ok(ended.unwrap_or(Exit::Ok))
-    }
 }
 
 impl Watched for Watch {

@@ -49,6 +49,12 @@ codes! {
     NodeMismatch = "node_mismatch" => 403,
     /// The project's policy lets nobody register this way.
     RegistrationClosed = "registration_closed" => 403,
+    /// The signature does not fit the key, or the challenge is unknown, used or past its time.
+    SignatureInvalid = "signature_invalid" => 401,
+    /// An operator revoked this host's key for good.
+    KeyRevoked = "key_revoked" => 403,
+    /// The enrollment is not approved, or its credentials were fetched already.
+    NotApproved = "not_approved" => 403,
     /// The signed download URL is past its time or was changed.
     InvalidDownloadUrl = "invalid_download_url" => 403,
     /// There is no such resource, or it is not yours.

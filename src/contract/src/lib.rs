@@ -3,6 +3,7 @@
 mod api_key;
 mod bundle;
 mod code;
+mod enrollment;
 mod fields;
 mod ingest;
 mod join_token;
@@ -23,6 +24,10 @@ pub use bundle::{
     RevokeBundle,
 };
 pub use code::{ApiError, ErrorBody, ErrorCode, ErrorMessage};
+pub use enrollment::{
+    ApproveEnrollment, CredsAnswer, ENROLL_BYTES_MAX, EnrollAnswer, EnrollRequest, EnrollStatus, EnrollmentBody,
+    EnrollmentReason, NonceAnswer,
+};
 pub use fields::{FieldErrors, Fields, parse_json};
 pub use ingest::{
     BatchAccepted, ConfigAccepted, EventInput, EventsAccepted, MetricInput, MetricsAccepted, RequestLogInput,

@@ -46,6 +46,11 @@ pub enum Operation {
     RolloutStart,
     RolloutRollback,
     RolloutWhy,
+    EnrollList,
+    EnrollShow,
+    EnrollApprove,
+    EnrollReject,
+    EnrollRevoke,
     ApiKeyCreate,
     ApiKeyList,
     ApiKeyShow,
@@ -53,7 +58,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Operation; 41] = [
+    pub const ALL: [Operation; 46] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -91,6 +96,11 @@ impl Operation {
         Operation::RolloutStart,
         Operation::RolloutRollback,
         Operation::RolloutWhy,
+        Operation::EnrollList,
+        Operation::EnrollShow,
+        Operation::EnrollApprove,
+        Operation::EnrollReject,
+        Operation::EnrollRevoke,
         Operation::ApiKeyCreate,
         Operation::ApiKeyList,
         Operation::ApiKeyShow,
@@ -137,6 +147,11 @@ impl Operation {
             Operation::RolloutStart => "rollout.start",
             Operation::RolloutRollback => "rollout.rollback",
             Operation::RolloutWhy => "rollout.why",
+            Operation::EnrollList => "enroll.list",
+            Operation::EnrollShow => "enroll.show",
+            Operation::EnrollApprove => "enroll.approve",
+            Operation::EnrollReject => "enroll.reject",
+            Operation::EnrollRevoke => "enroll.revoke",
             Operation::ApiKeyCreate => "apikey.create",
             Operation::ApiKeyList => "apikey.list",
             Operation::ApiKeyShow => "apikey.show",

@@ -45,6 +45,10 @@ pub enum Access {
     FullAccess,
     /// The signature in the URL.
     SignedUrl,
+    /// A challenge that the host's key signed, in the body.
+    Challenge,
+    /// `Authorization: Nkey <public key>:<signature of the enrollment's id>`.
+    HostKey,
 }
 
 /// Which token bucket counts the call.
@@ -56,6 +60,8 @@ pub enum Limiter {
     Registration,
     /// Per node.
     Node,
+    /// Enrollment, per address; per join token for those who show one.
+    Enrollment,
     /// Per API key, else per address; carries the `X-RateLimit-*` headers.
     Api,
 }

@@ -19,6 +19,9 @@ pub struct Readiness {
     pub status: String,
     /// What is not ready, one sentence each; empty when ready.
     pub reasons: Vec<String>,
+    /// What works, and not as it should; one sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The newest fact that this replica's views hold.
     pub position: u64,
     pub durability: Option<DurabilityBody>,

@@ -1,6 +1,7 @@
 //! One replica's write side: the parts that it is made of, and how its background work starts.
 
 use crate::credentials::Credentials;
+use crate::enrollment::Watches;
 use crate::execute::store_error;
 use crate::org_keys::OrgKeys;
 use crate::pulse::Beats;
@@ -10,7 +11,7 @@ use crate::store_metrics::StoreMetrics;
 use crate::streams::Streams;
 use crate::tokens::TokenCache;
 use crate::waiting::Waiters;
-use crate::{credentials, pulse, reactors};
+use crate::{credentials, enrollment, pulse, reactors};
 use bytes::Bytes;
 use contract::ApiError;
 use domain::{NodeId, Position, Slug};
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trust::MasterKey;
+use trust::nats::HostSigner;
 use views::{FollowError, Presence, Views};
 
 /// The least time between two questions for the journal's end.
@@ -40,6 +42,8 @@ pub struct Parts {
     pub snapshots: Arc<dyn Snapshots>,
     pub views: Views,
     pub master_key: MasterKey,
+    /// Signs the credentials of hosts; none where that is done elsewhere.
+    pub host_signer: Option<HostSigner>,
     /// The org of those who come without one: the first operator, projects that operators create.
     pub default_org: Slug,
     /// Read from the server at start; none where the backend has no server.
@@ -61,6 +65,9 @@ struct Inner {
     beats: Beats,
     waiters: Waiters,
     streams: Streams,
+    watches: Watches,
+    /// Why the newest revocations are not with the servers yet.
+    revocations_behind: std::sync::Mutex<Option<String>>,
     download_key: [u8; 32],
     compiling: Semaphore,
     /// Held while something that must be unique among its siblings is created, so that this replica does not race itself.
@@ -95,6 +102,8 @@ impl Control {
             beats,
             waiters,
             streams,
+            watches: Watches::default(),
+            revocations_behind: std::sync::Mutex::new(None),
             download_key,
             compiling,
             naming: Mutex::new(()),
@@ -122,6 +131,8 @@ impl Control {
         tasks.spawn(reactors::orphans::run(self.clone()));
         tasks.spawn(reactors::waiting::run(self.clone()));
         tasks.spawn(reactors::streams::run(self.clone()));
+        tasks.spawn(reactors::enrollment::run(self.clone()));
+        tasks.spawn(enrollment::follow(self.clone()));
         let parts = &self.0.parts;
         let every = parts.settings.snapshot_every_facts;
         let followed = parts.views.follow(parts.reader.clone(), parts.snapshots.clone(), every);
@@ -143,6 +154,7 @@ impl Control {
     pub fn stop_waiting(&self) {
         self.waiters().close();
         self.streams().close();
+        self.watches().close();
     }
 
     /// Nodes that wait for an offer.
@@ -215,6 +227,22 @@ impl Control {
 
     pub(crate) fn master_key(&self) -> &MasterKey {
         &self.0.parts.master_key
+    }
+
+    pub(crate) fn host_signer(&self) -> Option<&HostSigner> {
+        self.0.parts.host_signer.as_ref()
+    }
+
+    pub(crate) fn revocations_behind(&self) -> Option<String> {
+        self.0.revocations_behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_revocations_behind(&self, why: Option<String>) {
+        *self.0.revocations_behind.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
+    }
+
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.0.watches
     }
 
     pub(crate) fn durability(&self) -> Option<&DurabilityContract> {

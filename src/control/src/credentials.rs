@@ -86,6 +86,11 @@ impl Credentials {
         nodes.map(|(id, _)| node_record(*id)).chain(secrets).collect()
     }
 
+    /// The join token with this hash, if the mirror knows it.
+    pub fn join_token(&self, hash: &SecretHash) -> Option<JoinTokenId> {
+        self.read().join_tokens.get(hash).map(|(id, _)| *id)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Mirror> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

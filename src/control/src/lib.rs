@@ -5,13 +5,16 @@
 //!
 //! Absent on purpose: HTTP, and any other way to append than [`execute`].
 
+pub mod accounts;
 pub mod admin;
 mod bootstrap;
 mod caller;
 mod control;
 mod credentials;
 mod download;
+mod enrollment;
 mod execute;
+pub mod logins;
 mod nodes;
 mod operations;
 mod org_keys;
@@ -28,6 +31,7 @@ pub use bootstrap::{Bootstrap, BootstrapError};
 pub use caller::{Caller, Grants, NodeCredential, NodeIdentity};
 pub use control::{Control, Parts};
 pub use download::{DOWNLOAD_READ_BYTES_MAX, Download};
+pub use enrollment::{AutoApproval, EnrollmentNews, EnrollmentSettings, EnrollmentWatch};
 pub use readiness::DurabilityContract;
 pub use settings::ControlSettings;
 pub use store_metrics::StoreMetrics;

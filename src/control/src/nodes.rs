@@ -9,6 +9,7 @@ mod register;
 mod rotate;
 mod token;
 
+pub(crate) use admission::token_refused;
 pub(crate) use heartbeat::aggregate;
 pub(crate) use ingest::ReportKind;
 pub(crate) use rotate::new_key_id;

@@ -4,6 +4,7 @@
 mod api_key;
 mod assign;
 mod bundle;
+pub(crate) mod enroll;
 mod node;
 mod project;
 mod report;
@@ -116,6 +117,11 @@ impl Control {
             Operation::RolloutStart => call.start_rollout().await,
             Operation::RolloutRollback => call.roll_back().await,
             Operation::RolloutWhy => call.explain_rollout(),
+            Operation::EnrollList => call.list_enrollments(),
+            Operation::EnrollShow => call.show_enrollment(),
+            Operation::EnrollApprove => call.approve_enrollment().await,
+            Operation::EnrollReject => call.reject_enrollment().await,
+            Operation::EnrollRevoke => call.revoke_enrollment().await,
             Operation::ApiKeyCreate => call.create_api_key().await,
             Operation::ApiKeyList => call.list_api_keys(),
             Operation::ApiKeyShow => call.show_api_key(),

@@ -2,6 +2,7 @@
 //! through an expected position, so that doing it twice, or on two replicas at once, is harmless.
 
 pub(crate) mod compile;
+pub(crate) mod enrollment;
 pub(crate) mod late;
 pub(crate) mod liveness;
 pub(crate) mod orphans;

@@ -48,6 +48,7 @@ impl Control {
         Readiness {
             status: if reasons.is_empty() { "ok" } else { "unavailable" }.to_owned(),
             reasons,
+            warnings: self.revocations_behind().into_iter().collect(),
             position: self.position().0,
             durability,
             version: env!("CARGO_PKG_VERSION").to_owned(),

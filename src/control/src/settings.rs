@@ -1,5 +1,6 @@
 //! Settings of the write side. The operator binary fills them from its settings file.
 
+use crate::enrollment::EnrollmentSettings;
 use domain::project::Registration;
 use domain::rollout::Limits;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub struct ControlSettings {
     pub stream_facts_max: usize,
     /// How long a stream may be silent before it says that it lives.
     pub stream_quiet: Duration,
+    pub enrollment: EnrollmentSettings,
     /// Scheme and authority of links given to operators over NATS, such as `https://control.example`.
     pub public_url: String,
 }
@@ -57,6 +59,7 @@ impl Default for ControlSettings {
             streams_per_key_max: 16,
             stream_facts_max: 10_000,
             stream_quiet: Duration::from_secs(15),
+            enrollment: EnrollmentSettings::default(),
             public_url: String::new(),
         }
     }

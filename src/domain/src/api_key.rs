@@ -29,6 +29,10 @@ pub enum Scope {
     RolloutsRead,
     #[serde(rename = "rollouts:write")]
     RolloutsWrite,
+    #[serde(rename = "enrollments:read")]
+    EnrollmentsRead,
+    #[serde(rename = "enrollments:write")]
+    EnrollmentsWrite,
     #[serde(rename = "services:read")]
     ServicesRead,
     #[serde(rename = "services:write")]
@@ -38,13 +42,15 @@ pub enum Scope {
 }
 
 impl Scope {
-    pub const ALL: [Scope; 9] = [
+    pub const ALL: [Scope; 11] = [
         Scope::NodesRead,
         Scope::NodesWrite,
         Scope::BundlesRead,
         Scope::BundlesWrite,
         Scope::RolloutsRead,
         Scope::RolloutsWrite,
+        Scope::EnrollmentsRead,
+        Scope::EnrollmentsWrite,
         Scope::ServicesRead,
         Scope::ServicesWrite,
         Scope::ApiKeysAdmin,
@@ -58,6 +64,8 @@ impl Scope {
             Scope::BundlesWrite => "bundles:write",
             Scope::RolloutsRead => "rollouts:read",
             Scope::RolloutsWrite => "rollouts:write",
+            Scope::EnrollmentsRead => "enrollments:read",
+            Scope::EnrollmentsWrite => "enrollments:write",
             Scope::ServicesRead => "services:read",
             Scope::ServicesWrite => "services:write",
             Scope::ApiKeysAdmin => "api_keys:admin",

@@ -20,6 +20,8 @@ pub enum Actor {
     Node(String),
     /// A host that registers with a join token, by the token's id.
     JoinToken(String),
+    /// A host that enrolls and has proven its key, by its id.
+    Host(String),
     /// An operator by the public nkey of the NATS user.
     Operator(String),
     /// A client without credentials, as at registration in an open project.
@@ -34,6 +36,7 @@ impl fmt::Display for Actor {
             Actor::ApiKey(id) => write!(f, "api_key:{id}"),
             Actor::JoinToken(id) => write!(f, "join_token:{id}"),
             Actor::Node(id) => write!(f, "node:{id}"),
+            Actor::Host(id) => write!(f, "host:{id}"),
             Actor::Operator(nkey) => write!(f, "operator:{nkey}"),
         }
     }
@@ -49,6 +52,7 @@ impl FromStr for Actor {
             Some(("api_key", id)) => Actor::ApiKey(id.to_owned()),
             Some(("join_token", id)) => Actor::JoinToken(id.to_owned()),
             Some(("node", id)) => Actor::Node(id.to_owned()),
+            Some(("host", id)) => Actor::Host(id.to_owned()),
             Some(("operator", nkey)) => Actor::Operator(nkey.to_owned()),
             _ => return Err(format!("{text:?} is not an actor")),
         })

@@ -1,7 +1,7 @@
 //! All facts. Every aggregate declares its own with `events!`, which ties a variant to its name on the wire and its schema
 //! version; a new variant breaks every exhaustive match until it is handled.
 
-use crate::{Kind, api_key, bundle, join_token, node, org, project, rollout};
+use crate::{Kind, api_key, bundle, enrollment, join_token, node, org, project, rollout};
 use serde_json::value::RawValue;
 
 /// A fact of any aggregate.
@@ -11,6 +11,7 @@ pub enum Event {
     Project(project::Event),
     ApiKey(api_key::Event),
     JoinToken(join_token::Event),
+    Enrollment(enrollment::Event),
     Node(node::Event),
     Bundle(bundle::Event),
     Rollout(rollout::Event),
@@ -38,6 +39,7 @@ impl Event {
             Event::Project(_) => Kind::Project,
             Event::ApiKey(_) => Kind::ApiKey,
             Event::JoinToken(_) => Kind::JoinToken,
+            Event::Enrollment(_) => Kind::Enrollment,
             Event::Node(_) => Kind::Node,
             Event::Bundle(_) => Kind::Bundle,
             Event::Rollout(_) => Kind::Rollout,
@@ -51,6 +53,7 @@ impl Event {
             Event::Project(e) => e.name(),
             Event::ApiKey(e) => e.name(),
             Event::JoinToken(e) => e.name(),
+            Event::Enrollment(e) => e.name(),
             Event::Node(e) => e.name(),
             Event::Bundle(e) => e.name(),
             Event::Rollout(e) => e.name(),
@@ -69,6 +72,7 @@ impl Event {
             Event::Project(e) => e.version(),
             Event::ApiKey(e) => e.version(),
             Event::JoinToken(e) => e.version(),
+            Event::Enrollment(e) => e.version(),
             Event::Node(e) => e.version(),
             Event::Bundle(e) => e.version(),
             Event::Rollout(e) => e.version(),
@@ -81,6 +85,7 @@ impl Event {
             Event::Project(e) => e.data(),
             Event::ApiKey(e) => e.data(),
             Event::JoinToken(e) => e.data(),
+            Event::Enrollment(e) => e.data(),
             Event::Node(e) => e.data(),
             Event::Bundle(e) => e.data(),
             Event::Rollout(e) => e.data(),
@@ -94,6 +99,7 @@ impl Event {
             Kind::Project => project::Event::read(name, v, data)?.map(Event::Project),
             Kind::ApiKey => api_key::Event::read(name, v, data)?.map(Event::ApiKey),
             Kind::JoinToken => join_token::Event::read(name, v, data)?.map(Event::JoinToken),
+            Kind::Enrollment => enrollment::Event::read(name, v, data)?.map(Event::Enrollment),
             Kind::Node => node::Event::read(name, v, data)?.map(Event::Node),
             Kind::Bundle => bundle::Event::read(name, v, data)?.map(Event::Bundle),
             Kind::Rollout => rollout::Event::read(name, v, data)?.map(Event::Rollout),
@@ -107,6 +113,7 @@ impl Event {
         all.extend(project::Event::catalogue(Kind::Project));
         all.extend(api_key::Event::catalogue(Kind::ApiKey));
         all.extend(join_token::Event::catalogue(Kind::JoinToken));
+        all.extend(enrollment::Event::catalogue(Kind::Enrollment));
         all.extend(node::Event::catalogue(Kind::Node));
         all.extend(bundle::Event::catalogue(Kind::Bundle));
         all.extend(rollout::Event::catalogue(Kind::Rollout));

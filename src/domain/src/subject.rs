@@ -1,7 +1,7 @@
 //! The one place where journal subjects are built and read: `fleet.<org>.<project>.<kind>.<id>.<event>`. A fact of an org has
-//! `_` as project. User-chosen text other than a slug never becomes a token.
+//! `_` as project. User-chosen text other than a slug and a host's id, which are made for it, never becomes a token.
 
-use crate::{ApiKeyId, BundleId, JoinTokenId, NodeId, RolloutId, Slug};
+use crate::{ApiKeyId, BundleId, HostId, JoinTokenId, NodeId, RolloutId, Slug};
 use std::fmt;
 use thiserror::Error;
 
@@ -17,14 +17,23 @@ pub enum Kind {
     Project,
     ApiKey,
     JoinToken,
+    Enrollment,
     Node,
     Bundle,
     Rollout,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Org, Kind::Project, Kind::ApiKey, Kind::JoinToken, Kind::Node, Kind::Bundle, Kind::Rollout];
+    pub const ALL: [Kind; 8] = [
+        Kind::Org,
+        Kind::Project,
+        Kind::ApiKey,
+        Kind::JoinToken,
+        Kind::Enrollment,
+        Kind::Node,
+        Kind::Bundle,
+        Kind::Rollout,
+    ];
 
     pub fn token(self) -> &'static str {
         match self {
@@ -32,6 +41,7 @@ impl Kind {
             Kind::Project => "project",
             Kind::ApiKey => "api_key",
             Kind::JoinToken => "join_token",
+            Kind::Enrollment => "enrollment",
             Kind::Node => "node",
             Kind::Bundle => "bundle",
             Kind::Rollout => "rollout",
@@ -56,6 +66,11 @@ pub enum Aggregate {
         org: Slug,
         project: Slug,
         id: JoinTokenId,
+    },
+    /// A host id with all its enrollments; which org the newest one is in is in its facts' subjects.
+    Enrollment {
+        org: Slug,
+        host: HostId,
     },
     Node {
         org: Slug,
@@ -85,6 +100,7 @@ impl Aggregate {
             | Aggregate::Project { org, .. }
             | Aggregate::ApiKey { org, .. }
             | Aggregate::JoinToken { org, .. }
+            | Aggregate::Enrollment { org, .. }
             | Aggregate::Node { org, .. }
             | Aggregate::Bundle { org, .. }
             | Aggregate::Rollout { org, .. } => org,
@@ -93,7 +109,7 @@ impl Aggregate {
 
     pub fn project(&self) -> Option<&Slug> {
         match self {
-            Aggregate::Org(_) | Aggregate::ApiKey { .. } => None,
+            Aggregate::Org(_) | Aggregate::ApiKey { .. } | Aggregate::Enrollment { .. } => None,
             Aggregate::Project { project, .. }
             | Aggregate::JoinToken { project, .. }
             | Aggregate::Node { project, .. }
@@ -108,6 +124,7 @@ impl Aggregate {
             Aggregate::Project { .. } => Kind::Project,
             Aggregate::ApiKey { .. } => Kind::ApiKey,
             Aggregate::JoinToken { .. } => Kind::JoinToken,
+            Aggregate::Enrollment { .. } => Kind::Enrollment,
             Aggregate::Node { .. } => Kind::Node,
             Aggregate::Bundle { .. } => Kind::Bundle,
             Aggregate::Rollout { .. } => Kind::Rollout,
@@ -121,6 +138,7 @@ impl Aggregate {
             Aggregate::Project { project, .. } => project.to_string(),
             Aggregate::ApiKey { id, .. } => id.to_string(),
             Aggregate::JoinToken { id, .. } => id.to_string(),
+            Aggregate::Enrollment { host, .. } => host.to_string(),
             Aggregate::Node { id, .. } => id.to_string(),
             Aggregate::Bundle { id, .. } => id.to_string(),
             Aggregate::Rollout { id, .. } => id.to_string(),
@@ -132,9 +150,13 @@ impl Aggregate {
         format!("{self}.{event}")
     }
 
-    /// The canonical filter over all facts of this aggregate: the only text that guards it.
+    /// The canonical filter over all facts of this aggregate: the only text that guards it. A host's id is unique in the
+    /// installation, so its filter covers all orgs.
     pub fn filter(&self) -> String {
-        format!("{self}.>")
+        match self {
+            Aggregate::Enrollment { host, .. } => format!("{ROOT}.*.{NONE}.{}.{host}.>", self.kind().token()),
+            _ => format!("{self}.>"),
+        }
     }
 
     /// The filter that makes something unique among its siblings: all first facts (`event`) of this kind in the same project,
@@ -173,6 +195,7 @@ impl Aggregate {
             "project" => Aggregate::Project { org, project: slug()? },
             "api_key" => Aggregate::ApiKey { org, id: id.parse().map_err(|_| wrong())? },
             "join_token" => Aggregate::JoinToken { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
+            "enrollment" => Aggregate::Enrollment { org, host: id.parse().map_err(|_| wrong())? },
             "node" => Aggregate::Node { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "bundle" => Aggregate::Bundle { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
             "rollout" => Aggregate::Rollout { org, project: slug()?, id: id.parse().map_err(|_| wrong())? },
@@ -182,7 +205,7 @@ impl Aggregate {
         let canonical = match &aggregate {
             Aggregate::Org(org) => project == NONE && id == org.as_str(),
             Aggregate::Project { project, .. } => id == project.as_str(),
-            Aggregate::ApiKey { .. } => project == NONE,
+            Aggregate::ApiKey { .. } | Aggregate::Enrollment { .. } => project == NONE,
             Aggregate::JoinToken { .. }
             | Aggregate::Node { .. }
             | Aggregate::Bundle { .. }
@@ -207,13 +230,14 @@ impl fmt::Display for Aggregate {
 mod tests {
     use super::*;
 
-    fn every_kind() -> [Aggregate; 7] {
+    fn every_kind() -> [Aggregate; 8] {
         let (org, project): (Slug, Slug) = ("default".parse().unwrap(), "demo".parse().unwrap());
         [
             Aggregate::Org(org.clone()),
             Aggregate::Project { org: org.clone(), project: project.clone() },
             Aggregate::ApiKey { org: org.clone(), id: ApiKeyId::from_bytes([7; 16]) },
             Aggregate::JoinToken { org: org.clone(), project: project.clone(), id: JoinTokenId::from_bytes([7; 16]) },
+            Aggregate::Enrollment { org: org.clone(), host: "web-01".parse().unwrap() },
             Aggregate::Node { org: org.clone(), project: project.clone(), id: NodeId::from_bytes([7; 16]) },
             Aggregate::Bundle { org: org.clone(), project: project.clone(), id: BundleId::from_bytes([7; 16]) },
             Aggregate::Rollout { org, project, id: RolloutId::from_bytes([7; 16]) },
@@ -226,7 +250,11 @@ mod tests {
         for aggregate in every_kind() {
             let subject = aggregate.subject("created");
             assert_eq!(Aggregate::parse(&subject), Ok((aggregate.clone(), "created")), "{subject}");
-            assert_eq!(aggregate.filter(), subject.replace("created", ">"));
+            let mut filter = subject.replace("created", ">");
+            if aggregate.kind() == Kind::Enrollment {
+                filter = filter.replace("default", "*");
+            }
+            assert_eq!(aggregate.filter(), filter);
         }
     }
 
@@ -238,6 +266,7 @@ mod tests {
             "fleet.*.demo.project.demo.created",
             "fleet.default._.api_key.*.created",
             "fleet.default.demo.join_token.*.created",
+            "fleet.default._.enrollment.*.created",
             "fleet.default.demo.node.*.created",
             "fleet.default.demo.bundle.*.created",
             "fleet.default.demo.rollout.*.created",
@@ -264,6 +293,8 @@ mod tests {
             "fleet.default.demo.project.other.created".to_owned(),
             format!("fleet.default.demo.api_key.{id}.created"),
             format!("fleet.default._.join_token.{id}.created"),
+            "fleet.default.demo.enrollment.web-01.submitted".to_owned(),
+            "fleet.default._.enrollment.-web.submitted".to_owned(),
         ];
         for subject in wrong {
             assert_eq!(Aggregate::parse(&subject), Err(SubjectError(subject.clone())));

@@ -6,7 +6,7 @@
 use crate::auth::{malformed, single};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, header};
-use contract::{ApiError, ErrorCode, Route};
+use contract::{ApiError, ENROLL_BYTES_MAX, ErrorCode, Route};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 use std::error::Error;
@@ -52,6 +52,7 @@ impl LargeBodies {
 pub(crate) fn bytes_max(route: &Route, request_bytes_max: usize) -> usize {
     match route.path {
         "/api/v1/nodes/{id}/heartbeat" | "/api/v1/projects/{slug}/nodes/register" => SMALL_BYTES_MAX,
+        "/api/v1/enroll" => ENROLL_BYTES_MAX,
         "/api/v1/nodes/{id}/config" | "/api/v1/projects/{slug}/bundles" => CONFIG_BYTES_MAX,
         _ => request_bytes_max,
     }
@@ -71,14 +72,19 @@ pub(crate) async fn read(
         return Err(too_large(bytes_max));
     }
     let named = content_type(headers)?;
-    let Ok(read) = tokio::time::timeout(timeout, Limited::new(body, bytes_max).collect()).await else {
-        return Err(ApiError::new(ErrorCode::RequestTimeout, "the body did not arrive in time"));
-    };
-    let bytes: Bytes = read.map_err(|e| unreadable(e.as_ref(), bytes_max))?.to_bytes();
+    let bytes = read_any(body, bytes_max, timeout).await?;
     if !named && !bytes.is_empty() {
         return Err(unsupported("the body needs the content type application/json"));
     }
     Ok(bytes)
+}
+
+/// The bytes of a body, whatever it is named.
+pub(crate) async fn read_any(body: Body, bytes_max: usize, timeout: Duration) -> Result<Bytes, ApiError> {
+    let Ok(read) = tokio::time::timeout(timeout, Limited::new(body, bytes_max).collect()).await else {
+        return Err(ApiError::new(ErrorCode::RequestTimeout, "the body did not arrive in time"));
+    };
+    Ok(read.map_err(|e| unreadable(e.as_ref(), bytes_max))?.to_bytes())
 }
 
 /// Whether the body is named as JSON; an error when it is named as something else.

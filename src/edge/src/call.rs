@@ -7,7 +7,7 @@ use crate::exchange::Endpoint;
 use crate::limits::{Key, Verdict};
 use crate::reply::{POSITION, Refusal};
 use axum::RequestPartsExt;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, RawPathParams};
 use axum::http::{HeaderMap, Method, header, request::Parts};
 use contract::{ApiError, ErrorCode, Limiter, Route};
@@ -75,12 +75,18 @@ impl Call {
         params.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    pub fn query(&self) -> Result<BTreeMap<String, String>, ApiError> {
+    /// In the order of the query, repeats included.
+    pub fn query_pairs(&self) -> Result<Vec<(String, String)>, ApiError> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&self.parts.uri)
             .map_err(|_| malformed("the query cannot be read"))?;
         if pairs.len() > QUERY_PARAMETERS_MAX {
             return Err(malformed(format!("the query has more than {QUERY_PARAMETERS_MAX} parameters")));
         }
+        Ok(pairs)
+    }
+
+    pub fn query(&self) -> Result<BTreeMap<String, String>, ApiError> {
+        let pairs = self.query_pairs()?;
         let mut query = BTreeMap::new();
         for (name, value) in pairs {
             if query.contains_key(&name) {
@@ -116,6 +122,12 @@ impl Call {
     pub fn base_url(&self) -> Result<String, ApiError> {
         let host = single(self.headers(), header::HOST.as_str())?;
         Ok(base_url(&self.endpoint.shared.config.public_url, &self.peer, &self.parts.uri, host))
+    }
+
+    /// The body as it is, whatever it is named.
+    pub async fn read_bytes(&mut self) -> Result<Bytes, ApiError> {
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
+        body::read_any(body, self.endpoint.bytes_max, self.endpoint.shared.config.request_timeout).await
     }
 
     pub async fn read_body(&mut self) -> Result<Value, ApiError> {

@@ -38,6 +38,12 @@ pub struct LimitsConfig {
     /// Per address.
     pub registration_per_s: u32,
     pub registration_burst: u32,
+    /// Enrollment, per address and minute.
+    pub enrollment_per_min: u32,
+    pub enrollment_burst: u32,
+    /// Enrollment of those who show a join token, per token and second.
+    pub enrollment_token_per_s: u32,
+    pub enrollment_token_burst: u32,
 }
 
 impl Default for LimitsConfig {
@@ -49,6 +55,10 @@ impl Default for LimitsConfig {
             api_burst: 300,
             registration_per_s: 20,
             registration_burst: 200,
+            enrollment_per_min: 6,
+            enrollment_burst: 10,
+            enrollment_token_per_s: 100,
+            enrollment_token_burst: 1_000,
         }
     }
 }

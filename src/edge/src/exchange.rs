@@ -5,10 +5,12 @@
 
 use crate::accept::takes_json;
 use crate::auth::malformed;
+use crate::base_url::Peer;
 use crate::base_url::check_host;
 use crate::body::{LargeBodies, bytes_max};
 use crate::call::Call;
 use crate::config::EdgeConfig;
+use crate::enrollment_wire::{self, check_scheme, is_enrollment, is_hosts};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, RouteMeter};
 use crate::reply::{self, POSITION, Refusal};
@@ -64,7 +66,9 @@ impl Endpoint {
             route,
             bytes_max: bytes_max(route, shared.config.request_bytes_max),
             time_max: time_max(route, shared.config.request_timeout),
-            answers_json: route.access != Access::SignedUrl && !OTHER_THAN_JSON.contains(&route.path),
+            answers_json: route.access != Access::SignedUrl
+                && !OTHER_THAN_JSON.contains(&route.path)
+                && !is_hosts(route.path),
             is_frequent: is_frequent(route),
             meter: shared.metrics.route(route),
         }
@@ -73,6 +77,8 @@ impl Endpoint {
     /// What is wrong with a request before anybody looks at its path, credential or body.
     fn check(&self, parts: &Parts) -> Result<(), ApiError> {
         check_host(parts)?;
+        let peer = parts.extensions.get().copied().unwrap_or(Peer::IN_PROCESS);
+        check_scheme(self.route.path, peer.scheme)?;
         if parts.headers.contains_key(header::TRANSFER_ENCODING) && !is_plainly_chunked(&parts.headers) {
             return Err(malformed("the body may be chunked, and coded in no other way"));
         }
@@ -96,7 +102,8 @@ where
     F: FnOnce(Call) -> Fut,
     Fut: Future<Output = Result<Response<Body>, Refusal>>,
 {
-    let line = Line::new(&endpoint.shared, request.method(), endpoint.route.path, endpoint.is_frequent);
+    let path = endpoint.route.path;
+    let line = Line::new(&endpoint.shared, request.method(), (path, path), endpoint.is_frequent);
     // Heartbeats come by the thousand: a span would cost more than it tells.
     let span = match endpoint.is_frequent {
         true => Span::none(),
@@ -131,11 +138,11 @@ where
 pub(crate) fn refuse(
     shared: &Shared,
     meter: &RouteMeter,
-    method: &Method,
+    (method, path): (&Method, &str),
     error: &ApiError,
     allow: Option<HeaderValue>,
 ) -> Response<Body> {
-    let line = Line::new(shared, method, "unmatched", false);
+    let line = Line::new(shared, method, ("unmatched", path), false);
     let mut response = reply::error(error);
     if let Some(allow) = allow {
         response.headers_mut().insert(header::ALLOW, allow);
@@ -150,13 +157,18 @@ struct Line {
     id: HeaderValue,
     method: &'static str,
     route: &'static str,
+    /// In the enrollment document's shape: the path is one of its.
+    is_enrollment: bool,
+    is_hosts: bool,
     is_frequent: bool,
 }
 
 impl Line {
-    fn new(shared: &Shared, method: &Method, route: &'static str, is_frequent: bool) -> Line {
+    /// `path`: the route's template, or what was asked for where there is none.
+    fn new(shared: &Shared, method: &Method, (route, path): (&'static str, &str), is_frequent: bool) -> Line {
         let (started, id) = (Instant::now(), shared.request_ids.next());
-        Line { started, id, method: method_name(method), route, is_frequent }
+        let (is_enrollment, is_hosts) = (is_enrollment(path), is_hosts(path));
+        Line { started, id, method: method_name(method), route, is_enrollment, is_hosts, is_frequent }
     }
 
     fn id_text(&self) -> &str {
@@ -186,6 +198,9 @@ impl Line {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(REQUEST_ID, self.id);
+        if self.is_enrollment {
+            enrollment_wire::shape(self.is_hosts, response);
+        }
     }
 }
 

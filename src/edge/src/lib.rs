@@ -10,6 +10,7 @@ mod base_url;
 mod body;
 mod call;
 mod config;
+mod enrollment_wire;
 mod exchange;
 mod limits;
 mod listener;

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// Buckets that a class remembers; those that are full again are forgotten first.
 const BUCKETS_MAX: usize = 1 << 18;
 const SHARDS: usize = 16;
+const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE_NS: u64 = 60 * SECOND_NS;
 /// How often a full shard is searched for buckets to forget.
 const SWEEP_INTERVAL_NS: u64 = 1_000_000_000;
 
@@ -23,7 +25,7 @@ const SWEEP_INTERVAL_NS: u64 = 1_000_000_000;
 pub(crate) enum Key {
     /// A client address; of IPv6 the first 64 bits, which one site can vary freely below.
     Address([u8; 16]),
-    /// A node or an API key that has proven itself.
+    /// A node, an API key or a join token that has proven itself.
     Id([u8; 16]),
     /// All who come while there is no room to tell them apart.
     Crowd,
@@ -73,6 +75,9 @@ pub(crate) struct Limits {
     node: Option<Buckets>,
     api: Option<Buckets>,
     registration: Option<Buckets>,
+    enrollment: Option<Buckets>,
+    /// For those who show a join token.
+    enrollment_token: Option<Buckets>,
 }
 
 impl Limits {
@@ -82,6 +87,8 @@ impl Limits {
             node: Buckets::new(config.node_per_s, config.node_burst, false),
             api: Buckets::new(config.api_per_s, config.api_burst, true),
             registration: Buckets::new(config.registration_per_s, config.registration_burst, false),
+            enrollment: Buckets::each(MINUTE_NS, config.enrollment_per_min, config.enrollment_burst, false),
+            enrollment_token: Buckets::new(config.enrollment_token_per_s, config.enrollment_token_burst, false),
         }
     }
 
@@ -92,6 +99,10 @@ impl Limits {
             Limiter::Node => self.node.as_ref(),
             Limiter::Api => self.api.as_ref(),
             Limiter::Registration => self.registration.as_ref(),
+            Limiter::Enrollment => match key {
+                Key::Id(_) => self.enrollment_token.as_ref(),
+                Key::Address(_) | Key::Crowd => self.enrollment.as_ref(),
+            },
         };
         let now_ns = self.started.elapsed().as_nanos() as u64;
         buckets.map(|buckets| buckets.take(key, now_ns))
@@ -116,7 +127,12 @@ struct Shard {
 
 impl Buckets {
     fn new(per_s: u32, burst: u32, shown: bool) -> Option<Buckets> {
-        let interval_ns = 1_000_000_000u64.checked_div(u64::from(per_s))?;
+        Buckets::each(SECOND_NS, per_s, burst, shown)
+    }
+
+    /// So many in each `time_ns`.
+    fn each(time_ns: u64, count: u32, burst: u32, shown: bool) -> Option<Buckets> {
+        let interval_ns = time_ns.checked_div(u64::from(count))?;
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Some(Buckets {
             interval_ns: interval_ns.max(1),

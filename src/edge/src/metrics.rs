@@ -24,7 +24,7 @@ type RouteLabels = [(&'static str, &'static str); 2];
 type ClassLabels = [(&'static str, &'static str); 1];
 
 const DURATIONS_S: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
-const LIMITED: [Limiter; 3] = [Limiter::Registration, Limiter::Node, Limiter::Api];
+const LIMITED: [Limiter; 4] = [Limiter::Registration, Limiter::Node, Limiter::Enrollment, Limiter::Api];
 const DROPPED: [Dropped; 5] =
     [Dropped::MalformedHead, Dropped::LargeHead, Dropped::SlowHead, Dropped::SlowReader, Dropped::Tls];
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -144,6 +144,7 @@ fn class_name(class: Limiter) -> &'static str {
         Limiter::None => "none",
         Limiter::Registration => "registration",
         Limiter::Node => "node",
+        Limiter::Enrollment => "enrollment",
         Limiter::Api => "api",
     }
 }

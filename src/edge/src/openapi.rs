@@ -78,7 +78,7 @@ fn operation_id(route: &Route) -> String {
 fn tag(route: &Route) -> &'static str {
     match (route.operation, route.limiter) {
         (Some(_), _) => "operator",
-        (None, Limiter::Node | Limiter::Registration) => "node",
+        (None, Limiter::Node | Limiter::Registration | Limiter::Enrollment) => "node",
         (None, Limiter::None | Limiter::Api) if route.access == Access::ApiKey => "operator",
         (None, Limiter::None | Limiter::Api) => "public",
     }
@@ -87,7 +87,8 @@ fn tag(route: &Route) -> &'static str {
 fn security(route: &Route) -> Value {
     match route.access {
         Access::Public | Access::SignedUrl => json!([]),
-        Access::JoinToken => json!([{}, {"joinToken": []}]),
+        Access::JoinToken | Access::Challenge => json!([{}, {"joinToken": []}]),
+        Access::HostKey => json!([{"hostKey": []}]),
         Access::Node => json!([{"nodeToken": []}, {"nodeKey": []}]),
         Access::NodeKey => json!([{"nodeKey": []}]),
         Access::Scope(scope) => json!([{"apiKey": [scope.as_str()]}]),
@@ -100,6 +101,7 @@ fn security_schemes() -> Value {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key; the listed scope, or a key without scopes"},
         "nodeToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "From `POST /api/v1/nodes/{id}/token`"},
         "joinToken": {"type": "apiKey", "in": "header", "name": "X-Pilothouse-Join-Token", "description": "Where the project's policy is `token`"},
+        "hostKey": {"type": "http", "scheme": "nkey", "description": "`Nkey <public key>:<base64url signature of the enrollment's id>`"},
         "nodeKey": {"type": "apiKey", "in": "header", "name": "X-Zentinel-Node-Key", "description": "From the registration"},
     })
 }
@@ -113,6 +115,7 @@ fn headers() -> Value {
         "X-RateLimit-Remaining": whole("Requests that may still come now"),
         "X-RateLimit-Reset": whole("When the limit is whole again, in seconds since 1970"),
         "Retry-After": whole("Seconds to wait"),
+        "X-Error-Code": {"description": "The stable code of the error", "schema": {"type": "string"}},
     })
 }
 
@@ -123,7 +126,12 @@ fn responses(route: &Route, schemas: &mut Schemas, errors: &mut Map<String, Valu
         let value = if status < 400 || (status, route.path) == (503, "/ready") {
             response(route, status, schemas)
         } else {
-            let suffix = if route.limiter == Limiter::Api { "Counted" } else { "" };
+            let suffix = match (crate::enrollment_wire::is_enrollment(route.path), route.limiter) {
+                (true, Limiter::Api) => "EnrollmentCounted",
+                (true, _) => "Enrollment",
+                (false, Limiter::Api) => "Counted",
+                (false, _) => "",
+            };
             let name = format!("Error{status}{suffix}");
             let reference = json!({"$ref": format!("#/components/responses/{name}")});
             errors.entry(name).or_insert_with(|| response(route, status, schemas));
@@ -150,10 +158,14 @@ fn response(route: &Route, status: u16, schemas: &mut Schemas) -> Value {
     if status == 429 {
         names.push("Retry-After");
     }
+    if status >= 400 && crate::enrollment_wire::is_enrollment(route.path) {
+        names.push("X-Error-Code");
+    }
     let mut response = json!({"description": description(route, status), "headers": with_headers(&names)});
     let body = match status {
         200..300 => schemas.answer(route),
         503 if route.path == "/ready" => schemas.answer(route),
+        400.. if crate::enrollment_wire::is_enrollment(route.path) => Body::Json(schemas.text_error()),
         429 => Body::Json(schemas.limited()),
         _ => Body::Json(schemas.error()),
     };

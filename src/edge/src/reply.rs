@@ -1,5 +1,6 @@
 //! How answers are written. Every error is the contract's body; nothing leaves as bare text.
 
+use crate::enrollment_wire::Told;
 use crate::limits::Verdict;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -75,7 +76,9 @@ pub(crate) fn no_content() -> Response<Body> {
 }
 
 pub(crate) fn error(error: &ApiError) -> Response<Body> {
-    json(error.code.status(), &error.body())
+    let mut response = json(error.code.status(), &error.body());
+    response.extensions_mut().insert(Told(error.clone()));
+    response
 }
 
 /// Where the answer stands in the journal.
@@ -86,8 +89,10 @@ pub(crate) fn set_position(response: &mut Response<Body>, position: Position) {
 fn limited(verdict: &Verdict) -> Response<Body> {
     let retry_after = verdict.retry_after_s().max(1);
     let text = format!("Rate limit exceeded. Try again after {}.", verdict.reset_unix_s());
-    let body = LimitedBody { body: ApiError::new(ErrorCode::RateLimited, text).body(), retry_after };
+    let error = ApiError::new(ErrorCode::RateLimited, text);
+    let body = LimitedBody { body: error.body(), retry_after };
     let mut response = json(ErrorCode::RateLimited.status(), &body);
+    response.extensions_mut().insert(Told(error));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
     if verdict.shown {
         verdict.write_headers(response.headers_mut());

@@ -2,12 +2,13 @@
 
 use crate::body::LargeBodies;
 use crate::config::EdgeConfig;
+use crate::enrollment_wire::is_hosts;
 use crate::exchange::{self, Endpoint, Shared};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::reply::Refusal;
 use crate::request_id::RequestIds;
-use crate::routes::{download, keys, node, operator, probes, stream};
+use crate::routes::{download, enroll, keys, node, operator, probes, stream};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -49,9 +50,9 @@ impl Edge {
         }
         let meter = self.shared.metrics.unmatched();
         let shared = self.shared.clone();
-        router.fallback(move |method: axum::http::Method| async move {
+        router.fallback(move |method: axum::http::Method, uri: axum::http::Uri| async move {
             let error = ApiError::new(ErrorCode::NotFound, "there is no such path");
-            exchange::refuse(&shared, &meter, &method, &error, None)
+            exchange::refuse(&shared, &meter, (&method, uri.path()), &error, None)
         })
     }
 
@@ -66,13 +67,13 @@ impl Edge {
     }
 
     /// 405 with the methods that the path knows.
-    fn other_methods(&self, path: &str) -> MethodRouter {
+    fn other_methods(&self, path: &'static str) -> MethodRouter {
         let allow = HeaderValue::try_from(allowed(path)).expect("method names are valid in a header");
         let meter = self.shared.metrics.unmatched();
         let shared = self.shared.clone();
         MethodRouter::new().fallback(move |method: axum::http::Method| async move {
             let error = ApiError::new(ErrorCode::MethodNotAllowed, "the path does not know this method");
-            exchange::refuse(&shared, &meter, &method, &error, Some(allow))
+            exchange::refuse(&shared, &meter, (&method, path), &error, Some(allow))
         })
     }
 }
@@ -81,6 +82,7 @@ impl Edge {
 fn allowed(path: &str) -> String {
     let rows = ROUTES.iter().filter(|route| route.path == path);
     let names = rows.map(|route| match route.method {
+        Method::Get if is_hosts(path) => "GET",
         Method::Get => "GET, HEAD",
         other => other.as_str(),
     });
@@ -111,6 +113,11 @@ fn serve(shared: &Arc<Shared>, route: &'static Route) -> Option<MethodRouter> {
         (Post, "/api/v1/nodes/{id}/metrics") => on(endpoint, node::metrics),
         (Post, "/api/v1/nodes/{id}/waf-events") => on(endpoint, node::waf_events),
         (Get, "/api/v1/projects/{slug}/stream") => on(endpoint, stream::facts),
+        (Get, "/api/v1/enroll/nonce") => on(endpoint, enroll::nonce),
+        (Post, "/api/v1/enroll") => on(endpoint, enroll::enroll),
+        (Get, "/api/v1/enroll/{id}/status") => on(endpoint, enroll::status),
+        (Get, "/api/v1/enroll/{id}/stream") => on(endpoint, enroll::stream),
+        (Get, "/api/v1/enroll/{id}/creds") => on(endpoint, enroll::creds),
         (Get, "/api/v1/downloads/{digest}") => on(endpoint, download::archive),
         _ => return None,
     })

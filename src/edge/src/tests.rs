@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod enrollment;
 mod flow;
 mod hostile;
 mod limited;

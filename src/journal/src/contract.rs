@@ -136,6 +136,10 @@ pub enum Bucket {
     Secrets,
     /// Where the newest snapshot of each read model is.
     Pointers,
+    /// What hosts sign to prove their keys; each lives for five minutes.
+    Challenges,
+    /// The newest JWTs of NATS accounts.
+    Accounts,
 }
 
 /// Immutable bytes named by their SHA-256, in chunks `blob.<sha256>.<n>`.
@@ -235,13 +239,16 @@ pub trait Snapshots: Send + Sync {
 }
 
 impl Bucket {
-    pub const ALL: [Bucket; 3] = [Bucket::Credentials, Bucket::Secrets, Bucket::Pointers];
+    pub const ALL: [Bucket; 5] =
+        [Bucket::Credentials, Bucket::Secrets, Bucket::Pointers, Bucket::Challenges, Bucket::Accounts];
 
     pub fn name(self) -> &'static str {
         match self {
             Bucket::Credentials => "credentials",
             Bucket::Secrets => "secrets",
             Bucket::Pointers => "pointers",
+            Bucket::Challenges => "challenges",
+            Bucket::Accounts => "accounts",
         }
     }
 

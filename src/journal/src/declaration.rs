@@ -22,6 +22,8 @@ static ALL: LazyLock<Vec<Declaration>> = LazyLock::new(|| {
         include_str!("../../../streams/credentials.toml"),
         include_str!("../../../streams/secrets.toml"),
         include_str!("../../../streams/pointers.toml"),
+        include_str!("../../../streams/challenges.toml"),
+        include_str!("../../../streams/accounts.toml"),
     ]
     .iter()
     .map(|text| toml::from_str(text).expect("a test of this module reads every embedded declaration"))
@@ -42,6 +44,8 @@ pub struct Declaration {
     subjects: Vec<String>,
     transform: Option<Mapping>,
     republish: Option<Mapping>,
+    #[serde(default)]
+    storage: Storage,
     discard: Discard,
     #[serde(default)]
     discard_new_per_subject: bool,
@@ -70,6 +74,15 @@ pub enum Kind {
 struct Mapping {
     from: String,
     to: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Storage {
+    #[default]
+    File,
+    /// Gone with the servers.
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -124,7 +137,7 @@ impl Declaration {
             "description": self.why.split_whitespace().collect::<Vec<_>>().join(" "),
             "subjects": self.subjects(),
             "retention": "limits",
-            "storage": "file",
+            "storage": match self.storage { Storage::File => "file", Storage::Memory => "memory" },
             "compression": "none",
             "num_replicas": replicas,
             "discard": match self.discard { Discard::Old => "old", Discard::New => "new" },

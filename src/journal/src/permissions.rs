@@ -12,8 +12,10 @@ pub enum Role {
     Runtime,
     /// Creates streams and buckets at start.
     Provisioning,
-    /// Reads the server's settings; a user of the system account.
+    /// Reads the server's settings and hears who logs in; a user of the system account.
     Monitor,
+    /// Replaces the JWTs of accounts, and nothing else; a user of the system account.
+    Accounts,
 }
 
 /// The permissions of one user. Everything that is not listed is denied.
@@ -29,6 +31,7 @@ impl Role {
             Role::Runtime => "runtime",
             Role::Provisioning => "provisioning",
             Role::Monitor => "monitor",
+            Role::Accounts => "accounts",
         }
     }
 
@@ -42,6 +45,7 @@ impl Role {
             Role::Runtime => runtime(),
             Role::Provisioning => provisioning(),
             Role::Monitor => monitor(),
+            Role::Accounts => accounts(),
         }
     }
 
@@ -83,8 +87,13 @@ pub fn provisioning() -> Permissions {
     Permissions { publish, subscribe: vec![Role::Provisioning.inbox()] }
 }
 
-/// Reads how the servers keep data.
+/// Gives the servers newer JWTs of accounts. A server believes those alone that the operator's signing key signed.
+pub fn accounts() -> Permissions {
+    Permissions { publish: vec!["$SYS.REQ.CLAIMS.UPDATE".to_owned()], subscribe: vec![Role::Accounts.inbox()] }
+}
+
+/// Reads how the servers keep data, and hears of each login.
 pub fn monitor() -> Permissions {
     let publish = ["JSZ", "VARZ"].map(|what| format!("$SYS.REQ.SERVER.PING.{what}")).to_vec();
-    Permissions { publish, subscribe: vec![Role::Monitor.inbox()] }
+    Permissions { publish, subscribe: vec![Role::Monitor.inbox(), "$SYS.ACCOUNT.*.CONNECT".to_owned()] }
 }

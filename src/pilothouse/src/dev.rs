@@ -102,7 +102,11 @@ fn fill_in(settings: &mut Settings, arguments: &Arguments, installation: &Instal
     settings.nats.runtime_creds = Some(installation.creds("service"));
     settings.nats.provisioning_creds = Some(installation.creds("provisioning"));
     settings.nats.monitor_creds = Some(installation.creds("monitor"));
+    settings.nats.accounts_creds = Some(installation.creds("accounts"));
     settings.keys.master_key = Some(installation.master_key());
+    settings.keys.clients_account = Some(installation.clients_account());
+    settings.keys.node_signing_key = Some(installation.seed("clients-nodes"));
+    settings.keys.operator_signing_key = Some(installation.seed("operator-signing"));
     settings.storage.replicas = 1;
 }
 

@@ -11,6 +11,8 @@ use trust::tls::{Ca, certificate_expiry};
 
 /// The generated part of nats-server's configuration. Written last: where it is, everything is.
 const COMPLETE: &str = "installation.conf";
+/// The JWT of the account of hosts and operators, as it was made. It holds no secret.
+const CLIENTS_ACCOUNT: &str = "clients.jwt";
 const SERVER_CERTIFICATE_DAYS: u32 = 397;
 /// A certificate that ends sooner is replaced when Pilothouse starts it itself.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -67,6 +69,15 @@ impl InstallationFiles {
 
     pub fn master_key(&self) -> PathBuf {
         self.0.join("master.key")
+    }
+
+    pub fn clients_account(&self) -> PathBuf {
+        self.0.join(CLIENTS_ACCOUNT)
+    }
+
+    /// The seed of a signing key.
+    pub fn seed(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.nk"))
     }
 
     pub fn ca_certificate(&self) -> PathBuf {
@@ -156,6 +167,7 @@ fn write_all(dir: &Path, hosts: &[String], resolver_dir: &Path) -> Result<()> {
         runtime: permissions(journal::permissions::runtime()),
         provisioning: permissions(journal::permissions::provisioning()),
         monitor: permissions(journal::permissions::monitor()),
+        accounts: permissions(journal::permissions::accounts()),
     });
     for (name, seed) in &installation.seeds {
         files::write_secret(&dir.join(format!("{name}.nk")), seed.as_bytes())?;
@@ -163,6 +175,7 @@ fn write_all(dir: &Path, hosts: &[String], resolver_dir: &Path) -> Result<()> {
     for (name, creds) in &installation.creds {
         files::write_secret(&dir.join(format!("{name}.creds")), creds.as_bytes())?;
     }
+    files::write_public(&dir.join(CLIENTS_ACCOUNT), installation.clients_account_jwt.as_bytes())?;
     let resolver = resolver_dir.to_str().context("the resolver directory must be UTF-8")?;
     files::write_public(&dir.join(COMPLETE), installation.server_config(resolver).as_bytes())?;
     files::write_secret(&dir.join("master.key"), trust::MasterKey::generate().to_text().as_bytes())?;

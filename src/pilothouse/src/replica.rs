@@ -1,13 +1,14 @@
 //! One replica, from connecting to stopping: what `dev` and `serve` share.
 
 use anyhow::{Context, Result, bail};
-use control::{Bootstrap, Control, ControlSettings, DurabilityContract, Parts};
+use control::{AutoApproval, Bootstrap, Control, ControlSettings, DurabilityContract, EnrollmentSettings, Parts};
 use domain::Slug;
+use domain::enrollment::Renewal;
 use domain::project::Registration;
 use edge::{Edge, EdgeConfig, LimitsConfig, ListenConfig, Listeners, TlsFiles};
 use journal::durability::Sync;
 use journal::{Durability, JetStream, ProvisionError, Role};
-use runtime::settings::{ExpectedSync, Nats, Profile};
+use runtime::settings::{self, ExpectedSync, Nats, Profile};
 use runtime::{Settings, files};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use trust::MasterKey;
+use trust::nats::{AccountSigner, HostSigner};
 use views::Views;
 
 /// The org of those who come without one.
@@ -30,6 +32,10 @@ pub struct Replica {
     listeners: Listeners,
     edge: Edge,
     client: async_nats::Client,
+    /// Who hears of logins, and which account's.
+    logins: Option<(async_nats::Client, String)>,
+    /// Who tells the servers of revocations.
+    accounts: Option<(async_nats::Client, AccountSigner)>,
 }
 
 impl Replica {
@@ -45,7 +51,11 @@ impl Replica {
         let master_key = files::read_secret(master_key).context("keys.master_key cannot be used")?;
         let master_key = MasterKey::from_text(std::str::from_utf8(&master_key).context("the master key is not text")?)?;
         let store = Arc::new(JetStream::new(client.clone()));
-        let durability = durability(settings, &store).await?;
+        let monitor = monitor(settings).await?;
+        let durability = durability(settings, monitor.as_ref(), &store).await?;
+        let host_signer = host_signer(settings)?;
+        let account_id = host_signer.as_ref().map(|signer| signer.account_id().to_owned());
+        let accounts = account_signer(settings).await?;
         let views = Views::load(store.as_ref()).await?;
         let control = Control::new(Parts {
             writer: store.clone(),
@@ -57,12 +67,14 @@ impl Replica {
             snapshots: store,
             views,
             master_key,
+            host_signer,
             default_org: DEFAULT_ORG.parse::<Slug>().context("the default org's slug")?,
             durability,
-            settings: control_settings(settings, http),
+            settings: control_settings(settings, http)?,
         });
         let edge = Edge::new(control.clone(), edge_config(settings));
-        Ok(Replica { control, http, https, listeners, edge, client })
+        let logins = monitor.zip(account_id);
+        Ok(Replica { control, http, https, listeners, edge, client, logins, accounts })
     }
 
     /// Serves until `stop` ends, then stops cleanly. `ready` runs once the replica is caught up and the first facts are there.
@@ -83,6 +95,14 @@ impl Replica {
                 let _ = closed.await;
             });
             let admin = control::admin::serve(control.clone(), self.client.clone());
+            // Both go on for as long as this block does.
+            let mut beside = tokio::task::JoinSet::new();
+            if let Some((client, account_id)) = self.logins {
+                beside.spawn(control::logins::run(control.clone(), client, account_id));
+            }
+            if let Some((client, signer)) = self.accounts {
+                beside.spawn(control::accounts::run(control.clone(), client, signer));
+            }
             tokio::pin!(edge);
             let ended = tokio::select! {
                 () = &mut edge => bail!("the HTTP edge ended"),
@@ -148,7 +168,11 @@ async fn provision(settings: &Settings, client: &async_nats::Client) -> Result<(
 
 /// Reads what an answered mutation survives. The production profile refuses to run on less than it was told to expect, and
 /// without knowing; the dev profile says so and goes on.
-async fn durability(settings: &Settings, journal: &JetStream) -> Result<Option<DurabilityContract>> {
+async fn durability(
+    settings: &Settings,
+    monitor: Option<&async_nats::Client>,
+    journal: &JetStream,
+) -> Result<Option<DurabilityContract>> {
     let strict = settings.storage.profile == Profile::Production;
     let complain = |complaint: String| {
         if strict {
@@ -157,12 +181,11 @@ async fn durability(settings: &Settings, journal: &JetStream) -> Result<Option<D
         tracing::warn!("{complaint}");
         Ok(())
     };
-    if settings.nats.monitor_creds.is_none() {
+    let Some(monitor) = monitor else {
         complain("nats.monitor_creds is empty, so it is not known what an answered mutation survives".to_owned())?;
         return Ok(None);
-    }
-    let monitor = connect(&settings.nats, &settings.nats.monitor_creds, Role::Monitor).await?;
-    let found = Durability::read(&monitor, journal).await?;
+    };
+    let found = Durability::read(monitor, journal).await?;
     let expected = &settings.storage;
     if expected.expected_sync == ExpectedSync::Always && found.sync != Sync::Always {
         let sync = found.sync;
@@ -177,6 +200,42 @@ async fn durability(settings: &Settings, journal: &JetStream) -> Result<Option<D
         sync_interval: found.sync.to_string(),
         contract: found.to_string(),
     }))
+}
+
+async fn monitor(settings: &Settings) -> Result<Option<async_nats::Client>> {
+    match &settings.nats.monitor_creds {
+        Some(_) => Ok(Some(connect(&settings.nats, &settings.nats.monitor_creds, Role::Monitor).await?)),
+        None => Ok(None),
+    }
+}
+
+/// What signs hosts' credentials, where this replica does.
+fn host_signer(settings: &Settings) -> Result<Option<HostSigner>> {
+    let keys = &settings.keys;
+    let Some((seed, account)) = keys.node_signing_key.as_ref().zip(keys.clients_account.as_ref()) else {
+        return Ok(None);
+    };
+    let seed = read_text(seed).context("keys.node_signing_key cannot be used")?;
+    let account = std::fs::read_to_string(account).context("keys.clients_account cannot be read")?;
+    let signer = HostSigner::new(&seed, &account);
+    Ok(Some(signer.context("keys.node_signing_key is not the key of hosts in the account of keys.clients_account")?))
+}
+
+/// What tells the servers of revocations, where this replica does.
+async fn account_signer(settings: &Settings) -> Result<Option<(async_nats::Client, AccountSigner)>> {
+    let keys = &settings.keys;
+    let Some((seed, account)) = keys.operator_signing_key.as_ref().zip(keys.clients_account.as_ref()) else {
+        return Ok(None);
+    };
+    let seed = read_text(seed).context("keys.operator_signing_key cannot be used")?;
+    let account = std::fs::read_to_string(account).context("keys.clients_account cannot be read")?;
+    let signer = AccountSigner::new(&seed, &account);
+    let signer = signer.context("keys.operator_signing_key has not signed the account of keys.clients_account")?;
+    Ok(Some((connect(&settings.nats, &settings.nats.accounts_creds, Role::Accounts).await?, signer)))
+}
+
+fn read_text(path: &std::path::Path) -> Result<String> {
+    String::from_utf8(files::read_secret(path)?).context("it is not text")
 }
 
 fn listen_config(settings: &Settings) -> Result<ListenConfig> {
@@ -213,15 +272,40 @@ fn edge_config(settings: &Settings) -> EdgeConfig {
             api_burst: limits.api_burst,
             registration_per_s: limits.registration_per_s,
             registration_burst: limits.registration_burst,
+            enrollment_per_min: limits.enrollment_per_min,
+            enrollment_burst: limits.enrollment_burst,
+            enrollment_token_per_s: limits.enrollment_token_per_s,
+            enrollment_token_burst: limits.enrollment_token_burst,
         },
     }
 }
 
-fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
+fn enrollment_settings(settings: &Settings) -> Result<EnrollmentSettings> {
+    let enrollment = &settings.enrollment;
+    let rule = |text: &String| {
+        AutoApproval::parse(text).map_err(|e| anyhow::anyhow!("enrollment.auto_approve: the rule {text:?} {e}"))
+    };
+    Ok(EnrollmentSettings {
+        lifetime_s: enrollment.credentials_ttl_s,
+        renewal: match enrollment.renewal {
+            settings::Renewal::Renew => Renewal::Renew,
+            settings::Renewal::Manual => Renewal::Manual,
+            settings::Renewal::Never => Renewal::Never,
+        },
+        pending_s: enrollment.pending_s,
+        pending_max: enrollment.pending_max,
+        pending_per_site_max: enrollment.pending_per_address_max,
+        auto_approve: enrollment.auto_approve.iter().map(rule).collect::<Result<_>>()?,
+        streams_max: settings.limits.enrollment_streams_max,
+        ..EnrollmentSettings::default()
+    })
+}
+
+fn control_settings(settings: &Settings, http: SocketAddr) -> Result<ControlSettings> {
     let (nodes, bundles) = (&settings.nodes, &settings.bundles);
     let configured = settings.http.public_url.trim_end_matches('/');
     let public_url = if configured.is_empty() { format!("http://{http}") } else { configured.to_owned() };
-    ControlSettings {
+    Ok(ControlSettings {
         poll_interval_s: nodes.poll_interval_s,
         heartbeat_interval_s: nodes.heartbeat_interval_s,
         offline_after_s: nodes.offline_after_s,
@@ -243,6 +327,7 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> ControlSettings {
         streams_max: settings.limits.streams_max,
         streams_per_key_max: settings.limits.streams_per_key_max,
         public_url,
+        enrollment: enrollment_settings(settings)?,
         ..ControlSettings::default()
-    }
+    })
 }

@@ -16,6 +16,9 @@ use thiserror::Error;
 use layers::Layers;
 use reader::Reader;
 
+/// The most rules of `enrollment.auto_approve`.
+const RULES_MAX: usize = 64;
+
 /// The text of `config/default.toml`: every setting with its default and what it means.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
@@ -49,6 +52,7 @@ pub struct Settings {
     pub storage: Storage,
     pub keys: Keys,
     pub nodes: Nodes,
+    pub enrollment: Enrollment,
     pub bundles: Bundles,
     pub rollouts: Rollouts,
     pub pulse: Pulse,
@@ -79,6 +83,7 @@ pub struct Nats {
     pub runtime_creds: Option<PathBuf>,
     pub provisioning_creds: Option<PathBuf>,
     pub monitor_creds: Option<PathBuf>,
+    pub accounts_creds: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +111,9 @@ pub enum ExpectedSync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     pub master_key: Option<PathBuf>,
+    pub clients_account: Option<PathBuf>,
+    pub node_signing_key: Option<PathBuf>,
+    pub operator_signing_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +123,24 @@ pub struct Nodes {
     /// At least twice `heartbeat_interval_s`.
     pub offline_after_s: u32,
     pub token_ttl_s: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrollment {
+    pub credentials_ttl_s: i64,
+    pub renewal: Renewal,
+    pub pending_s: i64,
+    pub pending_max: usize,
+    pub pending_per_address_max: usize,
+    /// As they were given; whoever uses them reads them.
+    pub auto_approve: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    Renew,
+    Manual,
+    Never,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +175,11 @@ pub struct Limits {
     pub api_burst: u32,
     pub registration_per_s: u32,
     pub registration_burst: u32,
+    pub enrollment_per_min: u32,
+    pub enrollment_burst: u32,
+    pub enrollment_token_per_s: u32,
+    pub enrollment_token_burst: u32,
+    pub enrollment_streams_max: usize,
     pub waiting_max: usize,
     pub streams_max: usize,
     pub streams_per_key_max: usize,
@@ -194,15 +225,22 @@ impl Settings {
                 runtime_creds: from.path("nats.runtime_creds")?,
                 provisioning_creds: from.path("nats.provisioning_creds")?,
                 monitor_creds: from.path("nats.monitor_creds")?,
+                accounts_creds: from.path("nats.accounts_creds")?,
             },
             storage: Storage::read(from)?,
-            keys: Keys { master_key: from.path("keys.master_key")? },
+            keys: Keys {
+                master_key: from.path("keys.master_key")?,
+                clients_account: from.path("keys.clients_account")?,
+                node_signing_key: from.path("keys.node_signing_key")?,
+                operator_signing_key: from.path("keys.operator_signing_key")?,
+            },
             nodes: Nodes {
                 poll_interval_s: from.integer("nodes.poll_interval_s", 1..=3_600)?,
                 heartbeat_interval_s: from.integer("nodes.heartbeat_interval_s", 1..=3_600)?,
                 offline_after_s: from.integer("nodes.offline_after_s", 2..=86_400)?,
                 token_ttl_s: from.integer("nodes.token_ttl_s", 60..=2_592_000)?,
             },
+            enrollment: Enrollment::read(from)?,
             bundles: Bundles {
                 source_bytes_max: from.integer("bundles.source_bytes_max", 1_024..=1_048_576)?,
                 download_url_ttl_s: from.integer("bundles.download_url_ttl_s", 60..=604_800)?,
@@ -233,6 +271,7 @@ impl Settings {
             };
             return Err(from.problem(missing, format!("is empty although `{given}` is given: both or neither")));
         }
+        self.check_signing_keys(from)?;
         let nodes = &self.nodes;
         if nodes.offline_after_s < nodes.heartbeat_interval_s.saturating_mul(2) {
             return Err(from.problem(
@@ -265,6 +304,28 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Which files make no sense without which.
+    fn check_signing_keys(&self, from: &Reader<'_>) -> Result<(), SettingsError> {
+        let keys = &self.keys;
+        let needs = |missing: &str, given: &str| {
+            Err(from.problem(missing, format!("is empty although `{given}` is given: both or neither")))
+        };
+        if keys.clients_account.is_none() {
+            match (&keys.node_signing_key, &keys.operator_signing_key) {
+                (Some(_), _) => return needs("keys.clients_account", "keys.node_signing_key"),
+                (None, Some(_)) => return needs("keys.clients_account", "keys.operator_signing_key"),
+                (None, None) => {}
+            }
+        }
+        match (&keys.operator_signing_key, &self.nats.accounts_creds) {
+            (Some(_), None) => needs("nats.accounts_creds", "keys.operator_signing_key"),
+            (None, Some(_)) => needs("keys.operator_signing_key", "nats.accounts_creds"),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Storage {
     fn read(from: &Reader<'_>) -> Result<Self, SettingsError> {
         let replicas = from.integer("storage.replicas", 1..=5)?;
@@ -279,6 +340,20 @@ impl Storage {
                 .choice("storage.expected_sync", &[("any", ExpectedSync::Any), ("always", ExpectedSync::Always)])?,
             expected_replicas: from.integer("storage.expected_replicas", 1..=5)?,
             snapshot_every_facts: from.integer("storage.snapshot_every_facts", 1_000..=10_000_000)?,
+        })
+    }
+}
+
+impl Enrollment {
+    fn read(from: &Reader<'_>) -> Result<Self, SettingsError> {
+        let renewals = [("renew", Renewal::Renew), ("manual", Renewal::Manual), ("never", Renewal::Never)];
+        Ok(Self {
+            credentials_ttl_s: from.integer("enrollment.credentials_ttl_s", 3_600..=63_072_000)?,
+            renewal: from.choice("enrollment.renewal", &renewals)?,
+            pending_s: from.integer("enrollment.pending_s", 60..=31_536_000)?,
+            pending_max: from.integer("enrollment.pending_max", 1..=1_000_000)?,
+            pending_per_address_max: from.integer("enrollment.pending_per_address_max", 1..=1_000_000)?,
+            auto_approve: from.texts("enrollment.auto_approve", RULES_MAX)?,
         })
     }
 }
@@ -298,6 +373,11 @@ impl Limits {
             api_burst: from.integer("limits.api_burst", BURST)?,
             registration_per_s: from.integer("limits.registration_per_s", RATE)?,
             registration_burst: from.integer("limits.registration_burst", BURST)?,
+            enrollment_per_min: from.integer("limits.enrollment_per_min", RATE)?,
+            enrollment_burst: from.integer("limits.enrollment_burst", BURST)?,
+            enrollment_token_per_s: from.integer("limits.enrollment_token_per_s", RATE)?,
+            enrollment_token_burst: from.integer("limits.enrollment_token_burst", BURST)?,
+            enrollment_streams_max: from.integer("limits.enrollment_streams_max", 0..=100_000)?,
             waiting_max: from.integer("limits.waiting_max", 0..=1_000_000)?,
             streams_max: from.integer("limits.streams_max", 0..=100_000)?,
             streams_per_key_max: from.integer("limits.streams_per_key_max", 1..=10_000)?,

@@ -3,22 +3,26 @@
 //! Invariant: identity keys sign nothing after the installation was made; signing keys do, and a user that a role's key signed
 //! carries no rights of its own. Absent on purpose: connecting.
 
+mod account;
 mod claims;
 mod creds;
 mod curve;
+mod host;
 mod installation;
 mod key;
 mod roles;
 
+pub use account::AccountSigner;
 pub use claims::{
     AccountClaims, AccountSigningKey, Body, Claims, Export, Import, JWT_BYTES_MAX, Limits, Mint, OperatorClaims,
     ResponseType, ScopedKey, ShareKind, SubjectRule, UserClaims, UserTemplate, decode, next_issue_time, sign, verify,
 };
 pub use creds::{Creds, creds, parse_creds, user_jwt};
 pub use curve::curve_public_key;
+pub use host::{HostKey, HostSigner, is_curve_key};
 pub use installation::{Installation, NewInstallation, operator_user};
 pub use key::{KeyKind, NatsKey};
-pub use roles::{Permissions, inbox_prefix, operator_template};
+pub use roles::{Permissions, inbox_prefix, node_template, operator_template};
 
 use thiserror::Error;
 

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use trust::nats::{
-    Body, Claims, Installation, KeyKind, Mint, NatsKey, NewInstallation, Permissions, UserClaims, creds, decode,
-    inbox_prefix, next_issue_time, operator_user, parse_creds, sign,
+    Body, Claims, HostSigner, Installation, KeyKind, Mint, NatsKey, NewInstallation, Permissions, UserClaims, creds,
+    decode, inbox_prefix, next_issue_time, operator_user, parse_creds, sign,
 };
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -164,6 +164,7 @@ fn installation() -> Installation {
         },
         provisioning: Permissions { publish: subjects(&["$JS.API.>"]), subscribe: subjects(&["{inbox}.>"]) },
         monitor: Permissions { publish: subjects(&["$SYS.REQ.>"]), subscribe: subjects(&["{inbox}.>"]) },
+        accounts: Permissions { publish: subjects(&["$SYS.REQ.CLAIMS.UPDATE"]), subscribe: subjects(&["{inbox}.>"]) },
     })
 }
 
@@ -213,6 +214,84 @@ async fn each_user_may_do_its_own() -> Result<()> {
     let heard = operator.complaints.lock().unwrap().join("\n").to_lowercase();
     assert!(!heard.contains("subscription to \"fleet.>\""), "{heard}");
     service.publish_is_denied("fleet.x").await
+}
+
+fn signer(made: &Installation) -> HostSigner {
+    HostSigner::new(&made.seeds[Installation::SEED_CLIENTS_NODES], &made.clients_account_jwt).unwrap()
+}
+
+/// An enrolled host: its public key, and the text of a credentials file.
+fn host(made: &Installation, id: &str, lifetime_s: i64) -> (String, String) {
+    let (user, now_s) = (NatsKey::generate(KeyKind::User), Timestamp::now().as_second());
+    let jwt = signer(made).sign(id, &user.public_key(), now_s, now_s + lifetime_s);
+    (user.public_key(), creds(&jwt, &user.seed()))
+}
+
+#[tokio::test]
+async fn a_host_speaks_under_its_own_name_only() -> Result<()> {
+    let made = installation();
+    let server = start(&made).await?;
+    let (key, text) = host(&made, "web-01", 60);
+    let one = connect(&server, &text).await?;
+    let (other_key, other) = host(&made, "web-02", 60);
+    let other = connect(&server, &other).await?;
+    for subject in [
+        "pilothouse.node.v1.web-02.facts".to_owned(),
+        "pilothouse.node.v1.web-01".to_owned(),
+        format!("pilothouse.admin.v1.{key}.node.list"),
+        "append.x".to_owned(),
+        "fleet.x".to_owned(),
+        "$JS.API.INFO".to_owned(),
+        "$JS.API.CONSUMER.CREATE.KV_credentials.x".to_owned(),
+        "$KV.credentials.x".to_owned(),
+        "$SYS.REQ.USER.INFO".to_owned(),
+        "$SRV.PING".to_owned(),
+        format!("{}.x", inbox_prefix(&other_key)),
+        "_INBOX.x".to_owned(),
+    ] {
+        one.publish_is_denied(&subject).await?;
+    }
+    for subject in [
+        "pilothouse.node.v1.web-02.>".to_owned(),
+        "pilothouse.node.v1.>".to_owned(),
+        format!("{}.>", inbox_prefix(&other_key)),
+        "_INBOX.>".to_owned(),
+        "fleet.>".to_owned(),
+        "$SYS.>".to_owned(),
+        ">".to_owned(),
+    ] {
+        one.subscribe_is_denied(&subject).await?;
+    }
+    let mut own = other.client.subscribe("pilothouse.node.v1.web-02.>").await?;
+    other.client.flush().await?;
+    other.client.publish("pilothouse.node.v1.web-02.facts", "x".into()).await?;
+    let heard = tokio::time::timeout(DEADLINE, own.next()).await?.context("its own subject")?;
+    assert_eq!(heard.subject.as_str(), "pilothouse.node.v1.web-02.facts");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hosts_credentials_end_and_are_of_its_role_only() -> Result<()> {
+    let made = installation();
+    let server = start(&made).await?;
+    let (_, text) = host(&made, "web-01", 2);
+    let short = connect(&server, &text).await?;
+    let started = Instant::now();
+    while !short.complaints.lock().unwrap().iter().any(|complaint| complaint.to_lowercase().contains("expired")) {
+        assert!(started.elapsed() < DEADLINE, "heard {:?}", short.complaints.lock().unwrap());
+        tokio::time::sleep(POLL).await;
+    }
+    // The server counts in whole seconds.
+    while connect(&server, &text).await.is_ok() {
+        assert!(started.elapsed() < DEADLINE, "what has ended logs in");
+    }
+    for seed in [Installation::SEED_CLIENTS_OPERATORS, Installation::SEED_FLEET_SIGNING, Installation::SEED_CLIENTS] {
+        assert!(HostSigner::new(&made.seeds[seed], &made.clients_account_jwt).is_err(), "{seed}");
+    }
+    assert!(HostSigner::new(&made.seeds[Installation::SEED_CLIENTS_NODES], &made.fleet_account_jwt).is_err());
+    assert_eq!(signer(&made).account_id(), made.clients_account_id);
+    assert_eq!(signer(&made).sign("a", "U", 1, 2), signer(&made).sign("a", "U", 1, 2), "the same again");
+    Ok(())
 }
 
 #[tokio::test]

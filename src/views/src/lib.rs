@@ -4,6 +4,7 @@
 
 mod bundles;
 mod commands;
+mod enrollments;
 mod fleet;
 mod follower;
 mod join_tokens;
@@ -16,6 +17,7 @@ mod state;
 
 pub use bundles::Bundles;
 pub use commands::{Commands, Done};
+pub use enrollments::Enrollments;
 pub use fleet::FleetView;
 pub use follower::{FollowError, Views};
 pub use join_tokens::JoinTokens;

@@ -5,6 +5,7 @@ use crate::nodes::NodeRow;
 use crate::state::State;
 use domain::api_key::ApiKey;
 use domain::bundle::Bundle;
+use domain::enrollment::Host;
 use domain::join_token::JoinToken;
 use domain::org::Org;
 use domain::project::Project;
@@ -15,7 +16,7 @@ use thiserror::Error;
 
 /// Name and schema version under which the snapshot is kept. A change of any row type needs a new number; the state is then
 /// rebuilt from the journal.
-pub(crate) const VIEW: &str = "fleet-v3";
+pub(crate) const VIEW: &str = "fleet-v4";
 const ZSTD_LEVEL: i32 = 1;
 /// The most bytes that a snapshot may unpack to.
 const UNPACKED_BYTES_MAX: usize = 8 * 1024 * 1024 * 1024;
@@ -37,6 +38,7 @@ struct Rows {
     projects: Vec<Project>,
     api_keys: Vec<ApiKey>,
     join_tokens: Vec<JoinToken>,
+    hosts: Vec<Host>,
     nodes: Vec<NodeRow>,
     registered: Vec<(Slug, Position)>,
     bundles: Vec<(Position, Bundle)>,
@@ -54,6 +56,7 @@ struct RowsOf<'a> {
     projects: Vec<&'a Project>,
     api_keys: Vec<&'a ApiKey>,
     join_tokens: Vec<&'a JoinToken>,
+    hosts: Vec<&'a Host>,
     nodes: Vec<&'a NodeRow>,
     registered: Vec<(&'a Slug, Position)>,
     bundles: Vec<(Position, &'a Bundle)>,
@@ -72,6 +75,7 @@ impl State {
             projects: self.orgs.projects().collect(),
             api_keys: self.orgs.api_keys().collect(),
             join_tokens: self.join_tokens.rows().collect(),
+            hosts: self.enrollments.rows().collect(),
             nodes: sorted(self.nodes.rows(), |row| row.node.id),
             registered: sorted(self.nodes.registered_positions(), |(slug, _)| *slug),
             bundles: sorted(self.bundles.rows(), |(position, _)| *position),
@@ -93,6 +97,9 @@ impl State {
         rows.projects.into_iter().for_each(|project| state.orgs.insert_project(project));
         rows.api_keys.into_iter().for_each(|key| state.orgs.insert_api_key(key));
         rows.join_tokens.into_iter().for_each(|token| state.join_tokens.insert(token));
+        for host in rows.hosts.into_iter().filter(|host| !host.enrollments.is_empty()) {
+            state.enrollments.insert(host);
+        }
         rows.nodes.into_iter().for_each(|row| state.nodes.insert(row));
         rows.registered.into_iter().for_each(|(slug, p)| state.nodes.set_registered_position(slug, p));
         rows.bundles.into_iter().for_each(|(p, bundle)| state.bundles.insert(p, bundle));

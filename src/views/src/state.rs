@@ -2,6 +2,7 @@
 
 use crate::bundles::Bundles;
 use crate::commands::Commands;
+use crate::enrollments::Enrollments;
 use crate::join_tokens::JoinTokens;
 use crate::nodes::Nodes;
 use crate::orgs::Orgs;
@@ -14,6 +15,7 @@ pub struct State {
     pub position: Position,
     pub orgs: Orgs,
     pub join_tokens: JoinTokens,
+    pub enrollments: Enrollments,
     pub nodes: Nodes,
     pub bundles: Bundles,
     pub rollouts: Rollouts,
@@ -39,6 +41,9 @@ impl State {
             (Aggregate::JoinToken { org, project, id }, Event::JoinToken(event)) => {
                 self.join_tokens.apply((org, project, *id), event, time, position);
             }
+            (Aggregate::Enrollment { org, host }, Event::Enrollment(event)) => {
+                self.enrollments.apply((org, host), event, &fact.envelope.actor, time, position);
+            }
             (Aggregate::Node { org, project, id }, Event::Node(event)) => {
                 self.nodes.apply((org, project, *id), event, time, position);
             }
@@ -58,6 +63,7 @@ impl State {
                 | Aggregate::Project { .. }
                 | Aggregate::ApiKey { .. }
                 | Aggregate::JoinToken { .. }
+                | Aggregate::Enrollment { .. }
                 | Aggregate::Node { .. }
                 | Aggregate::Bundle { .. }
                 | Aggregate::Rollout { .. },

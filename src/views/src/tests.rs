@@ -1,6 +1,7 @@
 //! The views over hand-made journals.
 
 mod assignments;
+mod enrollments;
 mod follower;
 mod history;
 mod indexes;

@@ -68,7 +68,7 @@ fn every_field_is_checked() {
                     let mut body = base.clone();
                     body[&field] = value.clone();
                     let what = format!("{} {field}: {:.60}", route.path, value.to_string());
-                    let answer = one(stage.http, &what, &call.holding(body.to_string()).bytes());
+                    let answer = one(stage.address(route), &what, &call.holding(body.to_string()).bytes());
                     refused += usize::from(answer.status >= 400);
                     tried += 1;
                 }

@@ -50,6 +50,9 @@ fn commands(stage: &Stage) -> Vec<(&'static str, Value, Value)> {
         ),
         ("/api/v1/api-keys", json!({"name": "idem", "scopes": ["nodes:read"]}), json!({"name": "other"})),
         ("/api/v1/api-keys/{id}/revoke", json!({}), json!(null)),
+        ("/api/v1/enrollments/{id}/approve", json!({"project": "demo"}), json!({})),
+        ("/api/v1/enrollments/{id}/reject", json!({"reason": "a"}), json!({"reason": "b"})),
+        ("/api/v1/enrollments/{id}/revoke", json!({"reason": "a"}), json!({"reason": "b"})),
         ("/api/v1/projects/{slug}/join-tokens", json!({"name": "idem"}), json!({"name": "other"})),
         ("/api/v1/projects/{slug}/join-tokens/{id}/revoke", json!({}), json!(null)),
         ("/api/v1/projects/{slug}/nodes/{id}/approve", json!({}), json!(null)),
@@ -90,7 +93,9 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
     let mut facts = Facts::subscribe(&stage.dev);
     let commands = commands(&stage);
     let covered: BTreeSet<&str> = commands.iter().map(|(path, _, _)| *path).collect();
-    let made = ROUTES.iter().filter(|route| route.is_mutation() && route.limiter != Limiter::Node);
+    let made = ROUTES
+        .iter()
+        .filter(|route| route.is_mutation() && !matches!(route.limiter, Limiter::Node | Limiter::Enrollment));
     assert_eq!(covered, made.map(|route| route.path).collect(), "every route that makes a fact");
 
     let mut positions = BTreeSet::new();
@@ -101,10 +106,11 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
         // A bundle is deleted that no rollout named: the one that was compiled above is not it.
         let call =
             if call.method == "DELETE" && path.contains("/bundles/") { call.to(undeployed(&stage)) } else { call };
-        let call = if path.ends_with("/approve") { call.to(unapproved(&stage)) } else { call };
-        let first = one(stage.http, &name, &keyed(&call, &key, body).bytes());
+        let call = if path.ends_with("/nodes/{id}/approve") { call.to(unapproved(&stage)) } else { call };
+        let address = stage.address(route);
+        let first = one(address, &name, &keyed(&call, &key, body).bytes());
         assert_eq!(first.status, route.success, "{name}: {:?}", first.json());
-        let again = one(stage.http, &name, &keyed(&call, &key, body).bytes());
+        let again = one(address, &name, &keyed(&call, &key, body).bytes());
         assert_eq!((again.status, lasting(&again)), (first.status, lasting(&first)), "{name}");
         let position = |answer: &Answer| answer.header("x-pilothouse-position").unwrap().parse::<u64>().unwrap();
         assert_eq!(position(&again), position(&first), "{name}");
@@ -114,8 +120,8 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
             "{name} shows a secret again"
         );
         if !other.is_null() {
-            let reused = one(stage.http, &name, &keyed(&call, &key, other).bytes());
-            assert_eq!((reused.status, &reused.json()["code"]), (422, &json!("idempotency_key_reused")), "{name}");
+            let reused = one(address, &name, &keyed(&call, &key, other).bytes());
+            assert_eq!((reused.status, code(&reused)), (422, "idempotency_key_reused".to_owned()), "{name}");
         }
     }
     let marker = stage.dev.api("POST", "/api/v1/projects", Some(&json!({"slug": "marker"})));
@@ -124,9 +130,15 @@ fn a_repeat_is_the_same_answer_and_no_second_fact() {
     let found = commands_in(&mut facts);
     let found: Vec<u64> =
         found.iter().filter(|(subject, _)| !subject.contains(".marker.")).map(|(_, at)| *at).collect();
-    // Made without a key: the undeployed bundle, and for the node to approve a join token, its use and the registration.
+    // Made without a key: the undeployed bundle, and for the node to approve a join token, its use and the registration. Beside
+    // the approval of a host stands the node that it becomes.
     let extra = found.iter().filter(|at| !positions.contains(at)).count();
-    assert_eq!((found.len(), extra), (commands.len() + 4, 4), "{:?}", facts.subjects());
+    assert_eq!((found.len(), extra), (commands.len() + 5, 5), "{:?}", facts.subjects());
+}
+
+fn code(answer: &Answer) -> String {
+    let in_body = || answer.json()["code"].as_str().map(str::to_owned);
+    answer.header("x-error-code").map(str::to_owned).or_else(in_body).unwrap_or_default()
 }
 
 /// The path that approves a node which waits for it.

@@ -2,19 +2,21 @@
 
 use super::neighbour::Neighbour;
 use super::raw::{Answer, talk};
-use crate::harness::{Dev, SAMPLE};
+use crate::harness::{Dev, Host, SAMPLE, TlsDoor};
 use contract::{Access, ROUTES, Route};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 /// High enough that no test meets them: what is looked for lies behind the limiters.
-const NO_LIMITS: [(&str, &str); 6] = [
+const NO_LIMITS: [(&str, &str); 8] = [
     ("PILOTHOUSE_LIMITS_API_PER_S", "100000"),
     ("PILOTHOUSE_LIMITS_API_BURST", "1000000"),
     ("PILOTHOUSE_LIMITS_NODE_PER_S", "100000"),
     ("PILOTHOUSE_LIMITS_NODE_BURST", "1000000"),
     ("PILOTHOUSE_LIMITS_REGISTRATION_PER_S", "100000"),
     ("PILOTHOUSE_LIMITS_REGISTRATION_BURST", "1000000"),
+    ("PILOTHOUSE_LIMITS_ENROLLMENT_PER_MIN", "100000"),
+    ("PILOTHOUSE_LIMITS_ENROLLMENT_BURST", "1000000"),
 ];
 /// How much the control plane may grow while it is abused, at its peak, in KiB: one parsed body for each core, the bodies that
 /// arrive meanwhile, and the facts that harmless variants leave behind.
@@ -39,6 +41,12 @@ pub struct Stage {
     bundle: String,
     rollout: String,
     download: String,
+    /// Waits, is refused, is let in, and has its credentials.
+    waiting: (Host, String),
+    refused: String,
+    let_in: String,
+    enrolled: (Host, String),
+    door: TlsDoor,
     before_kib: u64,
 }
 
@@ -110,7 +118,23 @@ impl Stage {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let (spare_key, spare_token) = (text(&key["id"]), text(&token["id"]));
         let (rollout, spare_rollout) = (text(&running["id"]), text(&held["id"]));
+        let door = dev.file.get("https_url").strip_prefix("https://").unwrap().parse().unwrap();
+        let door = TlsDoor::open(door, dev.file.get("ca_cert").as_ref());
+        let [waiting, refused, let_in, enrolled] = ["waits", "refused", "let-in", "enrolled"].map(|id| {
+            let host = Host::new(id);
+            let enrollment = host.enroll(&dev);
+            (host, enrollment)
+        });
+        for (_, id) in [&let_in, &enrolled] {
+            let approved = dev.tls_api("POST", &format!("/api/v1/enrollments/{id}/approve"), None);
+            assert_eq!(approved.status, 200, "{}", approved.text);
+        }
         let mut stage = Stage {
+            waiting,
+            refused: refused.1,
+            let_in: let_in.1,
+            enrolled,
+            door,
             dev,
             http,
             node,
@@ -126,7 +150,8 @@ impl Stage {
         };
         // Whatever is set up at the first use of a route is there before the memory is looked at.
         for route in ROUTES.iter().filter(|route| !route.is_mutation()) {
-            assert!(talk(stage.http, &stage.call(route).bytes()).answers[0].status < 300, "{}", route.path);
+            let answers = talk(stage.address(route), &stage.call(route).bytes()).answers;
+            assert!(answers[0].status < 300, "{}: {}", route.path, answers[0].head);
         }
         stage.before_kib = stage.memory_kib("VmRSS");
         std::fs::write(format!("/proc/{}/clear_refs", stage.dev.pid()), "5").unwrap();
@@ -145,6 +170,11 @@ impl Stage {
         assert!(grown < GROWTH_MAX_KIB, "{} KiB before, {peak_kib} KiB at the peak", self.before_kib);
     }
 
+    /// Where the route is served.
+    pub fn address(&self, route: &Route) -> SocketAddr {
+        if route.path.starts_with("/api/v1/enroll") { self.door.address } else { self.http }
+    }
+
     pub fn call(&self, route: &Route) -> Call {
         let method = route.method.as_str();
         let destroys = route.path.ends_with("/revoke") || route.path.ends_with("/rotate-key");
@@ -153,6 +183,7 @@ impl Stage {
             _ => (&self.node.id, &self.bundle, &self.spare_key),
         };
         let id = match route.path {
+            path if path.starts_with("/api/v1/enroll") => self.enrollment(path),
             path if path.contains("/bundles/{id}") => bundle,
             path if path.contains("/join-tokens/") => &self.spare_token,
             path if path.ends_with("/start") || path.ends_with("/rollback") => &self.spare_rollout,
@@ -164,10 +195,15 @@ impl Stage {
         let slug = if route.path.contains("/orgs/") { "default" } else { "demo" };
         let path = match route.access {
             Access::SignedUrl => self.download.clone(),
+            _ if route.path == "/api/v1/enroll/nonce" => self.waiting.0.nonce_path(),
             _ => route.path.replace("{slug}", slug).replace("{id}", id),
         };
         let headers = match route.access {
-            Access::Public | Access::SignedUrl => String::new(),
+            Access::Public | Access::SignedUrl | Access::Challenge => String::new(),
+            // Under its key the first call's answer is given again.
+            Access::HostKey => {
+                format!("Authorization: {}\r\nIdempotency-Key: k\r\n", self.enrolled.0.proof(&self.enrolled.1))
+            }
             Access::Node | Access::NodeKey => format!("X-Zentinel-Node-Key: {}\r\n", self.node.key),
             _ => format!("Authorization: Bearer {}\r\n", self.dev.file.get("api_key")),
         };
@@ -176,6 +212,16 @@ impl Stage {
             false => (headers, String::new()),
         };
         Call { method: method.to_owned(), path, headers, body: body.into() }
+    }
+
+    /// The enrollment that a route's step can be taken with.
+    fn enrollment(&self, path: &str) -> &String {
+        match path.rsplit('/').next().unwrap_or_default() {
+            "creds" => &self.enrolled.1,
+            "reject" => &self.refused,
+            "revoke" => &self.let_in,
+            _ => &self.waiting.1,
+        }
     }
 
     /// A body that the route takes, with every field that decides.
@@ -196,6 +242,9 @@ impl Stage {
             "assign" => json!({"node_ids": [self.node.id]}),
             "rollouts" => json!({"bundle_id": self.bundle}),
             "join-tokens" => json!({"name": "made"}),
+            // A challenge is used once, so this one never is.
+            "enroll" => json!({"peel_id": "waits", "public_key": self.waiting.0.key.public_key(),
+                "curve_public_key": crate::harness::CURVE, "challenge_id": "chl-1", "signature": "AQID"}),
             "api-keys" => json!({"name": "made", "scopes": ["nodes:read"]}),
             _ => json!({}),
         }

@@ -3,24 +3,28 @@
 //! Invariant: only ids of the documents' form are signed or put into a path, so no server can have the host's key sign what
 //! means something elsewhere, such as the nonce of a NATS login.
 
+use super::EnrollError;
 use super::credential;
 use super::files::{AuthError, AuthFiles};
-use super::machine::{Action, Challenge, FetchError, Followed, Input, State};
-use super::{EnrollError, HostId};
+use super::machine::{Action, Challenge, FetchError, Followed, Input};
 use crate::call::{CallError, causes};
 use crate::client::{Auth, Call, Client, EventsError};
 use crate::settings::EnrollSettings;
+use crate::state::{Credentials, DataDir, StateError};
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use hyper::Method;
+use contract::{CredsAnswer, EnrollStatus, NonceAnswer, Registered};
+use domain::HostId;
+use domain::enrollment::State;
+use hyper::{Method, Uri};
 use jiff::Timestamp;
 use runtime::files::read_secret;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use trust::nats::{NatsKey, curve_public_key};
+use trust::nats::{HostKey, NatsKey, curve_public_key};
 
 const BASE: &str = "/api/v1/enroll";
 const CHALLENGE_BYTES: usize = 32;
@@ -28,12 +32,6 @@ const ID_CHARS_MAX: usize = 64;
 const HOSTNAME_BYTES_MAX: usize = 255;
 /// A stream that says nothing for so long at its beginning is held back by something on the way.
 const FIRST_EVENT: Duration = Duration::from_secs(30);
-
-#[derive(Deserialize)]
-struct ChallengeAnswer {
-    challenge_id: String,
-    challenge: String,
-}
 
 #[derive(Serialize)]
 struct Submission<'a> {
@@ -47,23 +45,12 @@ struct Submission<'a> {
     metadata: BTreeMap<&'static str, String>,
 }
 
-#[derive(Deserialize)]
-struct StateAnswer {
-    id: String,
-    peel_id: String,
-    state: State,
-}
-
-#[derive(Deserialize)]
-struct CredentialsAnswer {
-    peel_id: String,
-    creds_data: String,
-}
-
 pub struct EnrollApi {
     /// One for each URL.
     clients: Vec<Client>,
+    urls: Vec<Uri>,
     files: Arc<AuthFiles>,
+    data: Arc<DataDir>,
     key: NatsKey,
     hostname: Option<String>,
     join_token: Option<String>,
@@ -71,22 +58,26 @@ pub struct EnrollApi {
 
 impl EnrollApi {
     /// Makes the host's key where there is none, and reads files of the operator's anew: they may have been replaced.
-    pub fn new(settings: &EnrollSettings, files: Arc<AuthFiles>) -> Result<EnrollApi, EnrollError> {
+    pub fn new(settings: &EnrollSettings, files: Arc<AuthFiles>, data: Arc<DataDir>) -> Result<EnrollApi, EnrollError> {
         let clients = settings.urls.iter().map(|url| Client::new(url.clone(), Some(&settings.trust)));
         let clients = clients.collect::<Result<_, _>>()?;
         let token = settings.join_token_file.as_deref().map(read_secret).transpose().map_err(EnrollError::JoinToken)?;
         let plain = |name: &String| name.len() <= HOSTNAME_BYTES_MAX && !name.chars().any(char::is_control);
         Ok(EnrollApi {
             clients,
+            urls: settings.urls.clone(),
             key: files.key()?,
             files,
+            data,
             hostname: settings.hostname.clone().filter(plain),
             join_token: token.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()),
         })
     }
 
-    pub fn public_key(&self) -> String {
-        self.key.public_key()
+    /// What an operator compares before approving.
+    pub fn fingerprint(&self) -> String {
+        let key = HostKey::parse(&self.key.public_key());
+        key.expect("the public half of a user's key is the key of a host").fingerprint()
     }
 
     pub async fn perform(&mut self, action: Action) -> Input {
@@ -109,7 +100,7 @@ impl EnrollApi {
     async fn challenge(&self, url: usize) -> Result<Challenge, CallError> {
         // Both are of letters and signs that need no encoding.
         let path = format!("{BASE}/nonce?peel_id={}&public_key={}", self.files.host, self.key.public_key());
-        let answer: ChallengeAnswer = self.client(url).call(self.get(&path)).await?;
+        let answer: NonceAnswer = self.client(url).call(self.get(&path)).await?;
         let bytes = BASE64_STANDARD.decode(&answer.challenge).unwrap_or_default();
         if bytes.len() != CHALLENGE_BYTES || !is_id("chl-", &answer.challenge_id) {
             return Err(CallError::Malformed("it is no challenge".to_owned()));
@@ -133,12 +124,12 @@ impl EnrollApi {
         };
         let body = serde_json::to_vec(&submission).map_err(|e| CallError::Malformed(e.to_string()))?;
         let call = Call { method: Method::POST, body: Some(body), ..self.get(BASE) };
-        let answer: StateAnswer = self.client(url).call(call).await?;
+        let answer: EnrollStatus = self.client(url).call(call).await?;
         let id = answer.id.clone();
         checked(answer, &self.files.host, &id).map(|state| (id, state))
     }
 
-    async fn ask(&self, url: usize, enrollment: &str) -> Result<State, CallError> {
+    pub async fn ask(&self, url: usize, enrollment: &str) -> Result<State, CallError> {
         let path = format!("{BASE}/{enrollment}/status");
         let answer = self.client(url).call(self.get(&path)).await?;
         checked(answer, &self.files.host, enrollment)
@@ -193,14 +184,41 @@ impl EnrollApi {
             idempotency_key: Some(&idempotency_key),
             ..self.get(&path)
         };
-        let answer: CredentialsAnswer = self.client(url).call(call).await.map_err(FetchError::Call)?;
+        let answer: CredsAnswer = self.client(url).call(call).await.map_err(FetchError::Call)?;
         let unusable = |why: &str| FetchError::Unusable(format!("the credentials that the control plane sent {why}"));
         if answer.peel_id != self.files.host.as_str() {
             return Err(unusable("are for another host"));
         }
         let text = credential::open(&answer.creds_data, &self.key, Timestamp::now());
         let text = text.map_err(|e| unusable(&e.to_string()))?;
-        self.files.save_credentials(&text).map_err(local)
+        if let Some(node) = answer.node {
+            self.keep_node(node, url).map_err(|e| FetchError::Local(causes(&e)))?;
+        }
+        self.files.save_credentials(&text, enrollment).map_err(local)
+    }
+
+    /// The approval made this host a node: that is its registration, unless it has another one.
+    fn keep_node(&self, node: Registered, url: usize) -> Result<(), StateError> {
+        let known = self.data.credentials()?;
+        let server = self.urls[url % self.urls.len()].to_string();
+        let credentials = Credentials::new(node, self.files.host.as_str(), &server)?;
+        match known {
+            Some(known) if known.node_id != credentials.node_id => {
+                let (known, offered) = (known.node_id, credentials.node_id);
+                tracing::warn!(known, offered, "approved as a node although registered as another one, which stays");
+                return Ok(());
+            }
+            Some(known) if known.node_key() == credentials.node_key() => return Ok(()),
+            Some(_) => {}
+            None => {
+                // As at every registration: what an earlier node accepted says nothing about this one.
+                let mut progress = self.data.progress()?.unwrap_or_default();
+                (progress.accepted, progress.failed) = (None, None);
+                self.data.save_progress(&progress)?;
+            }
+        }
+        tracing::info!(node = credentials.node_id, project = credentials.project, "registered by the approval");
+        self.data.save_credentials(&credentials)
     }
 
     fn get<'a>(&'a self, path: &'a str) -> Call<'a> {
@@ -214,11 +232,11 @@ impl EnrollApi {
 }
 
 /// The state that an answer tells, if it is about this host and this enrollment.
-fn checked(answer: StateAnswer, host: &HostId, enrollment: &str) -> Result<State, CallError> {
+fn checked(answer: EnrollStatus, host: &HostId, enrollment: &str) -> Result<State, CallError> {
     if answer.peel_id != host.as_str() || answer.id != enrollment || !is_id("enr-", enrollment) {
         return Err(CallError::Malformed("it is about another host or enrollment".to_owned()));
     }
-    Ok(answer.state)
+    State::parse(&answer.state).ok_or_else(|| CallError::Malformed("it tells a state that is not known".to_owned()))
 }
 
 /// How long they are is not for clients to check; that they are short and of one word is.

@@ -3,11 +3,11 @@
 //! Invariant: the directory has mode 0700 and each file 0600, replaced whole and synced. A seed that is there is never
 //! replaced, only put aside when that was asked for; one that cannot be read is an error, not a new key.
 
-use super::HostId;
 use super::credential::Credential;
 use super::machine::Known;
 use crate::settings::EnrollSettings;
 use crate::state::DataDir;
+use domain::HostId;
 use runtime::FileError;
 use runtime::files::{ensure_private_dir, read_secret, write_secret};
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,8 @@ pub enum AuthError {
 struct Held {
     known: Known,
     fetch: Option<FetchKey>,
+    /// The enrollment that the credentials are of.
+    issued: Option<String>,
 }
 
 /// Names the fetching of one enrollment's credentials, so that one whose answer was lost can be repeated as the same one.
@@ -82,8 +84,16 @@ impl AuthFiles {
         Credential::read(&text).map(Some).map_err(|source| AuthError::Credentials { path, source })
     }
 
-    pub fn save_credentials(&self, text: &str) -> Result<(), AuthError> {
-        Ok(write_secret(&self.credentials_path(), text.as_bytes())?)
+    pub fn save_credentials(&self, text: &str, enrollment: &str) -> Result<(), AuthError> {
+        write_secret(&self.credentials_path(), text.as_bytes())?;
+        let mut held = self.held()?;
+        held.issued = Some(enrollment.to_owned());
+        self.save(&held)
+    }
+
+    /// The enrollment that the credentials are of, where they did not come from elsewhere.
+    pub fn issued(&self) -> Result<Option<String>, AuthError> {
+        Ok(self.held()?.issued)
     }
 
     /// This host's key, made where there is none.
@@ -157,7 +167,7 @@ impl AuthFiles {
 
 fn remembered(path: &Path, settings: &EnrollSettings) -> Result<HostId, AuthError> {
     if let Some(text) = read(path)? {
-        return text.trim().parse().map_err(|_| AuthError::Damaged { path: path.to_owned() });
+        return text.trim().parse().map_err(|_: domain::HostIdError| AuthError::Damaged { path: path.to_owned() });
     }
     let host = settings.host_from_name.clone().map_err(AuthError::HostName)?;
     write_secret(path, host.as_str().as_bytes())?;

@@ -11,7 +11,9 @@ mod servers;
 
 use crate::call::CallError;
 use crate::machine::pace::Random;
-pub use port::{Action, Challenge, FetchError, Followed, Input, Known, Next, Refused, State, Stop};
+use contract::ErrorCode;
+use domain::enrollment::State;
+pub use port::{Action, Challenge, FetchError, Followed, Input, Known, Next, Refused, Stop};
 use servers::{FAILOVER_SPREAD, Servers};
 use std::time::Duration;
 
@@ -161,6 +163,7 @@ impl Machine {
                 self.step = Step::Challenge;
                 self.due = now + self.random.up_to(FAILOVER_SPREAD);
             }
+            Err(error) if error.is_code(ErrorCode::KeyRevoked) => self.refuse(Refused::Revoked, now),
             Err(error @ CallError::Refused { status: 409, .. }) => self.taken(&error, now),
             Err(error) => {
                 // Whether the challenge is used up is not known, so the next attempt takes a new one.

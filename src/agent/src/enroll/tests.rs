@@ -1,6 +1,9 @@
 //! The whole enrollment against a control plane on a loopback port.
 
 #![allow(clippy::unwrap_used)]
+
+mod node;
+
 use super::machine::Refused;
 use super::*;
 use crate::client::Trust;
@@ -34,8 +37,8 @@ async fn given() -> (TempDir, Server, EnrollSettings) {
 fn begin(settings: &EnrollSettings) -> JoinHandle<Result<Enrolled, EnrollError>> {
     let settings = settings.clone();
     tokio::spawn(async move {
-        let data = DataDir::open(&settings.data_dir)?;
-        let mut enroller = Enroller::open(settings, &data)?;
+        let data = Arc::new(DataDir::open(&settings.data_dir)?);
+        let mut enroller = Enroller::open(settings, data)?;
         enroller.clock_rate = RATE;
         enroller.obtain().await
     })
@@ -158,6 +161,10 @@ async fn after_a_revocation_a_new_key_enrolls_if_told_to() {
     let enrolled = obtain(&settings).await.unwrap();
     assert_ne!(server.told().host, key);
     assert_eq!(server.told().host.as_ref().unwrap().1, enrolled.public_key);
+    // Credentials that are good still are left alone, however often it is told to.
+    assert_eq!(obtain(&settings).await.unwrap(), Enrolled { new: false, ..enrolled.clone() });
+    server.becomes("revoked");
+    assert_ne!(obtain(&settings).await.unwrap().public_key, enrolled.public_key);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -337,8 +344,8 @@ async fn credentials_are_renewed_in_their_last_third_with_the_same_key() {
     let enrolled = obtain(&settings).await.unwrap();
     let old = credentials(&settings, 900, 100);
     runtime::files::write_secret(&enrolled.credentials, old.as_bytes()).unwrap();
-    let data = DataDir::open(&settings.data_dir).unwrap();
-    let enroller = Enroller::open(settings.clone(), &data).unwrap();
+    let data = Arc::new(DataDir::open(&settings.data_dir).unwrap());
+    let enroller = Enroller::open(settings.clone(), data).unwrap();
     let renewed = || std::fs::read_to_string(&enrolled.credentials).unwrap() != old;
     tokio::select! {
         never = enroller.keep() => match never {},

@@ -3,8 +3,9 @@
 use super::file::Said;
 use super::{DATA_DIR, SettingsError, bounded, hostname, invalid, server, trust, trusts_nobody};
 use crate::client::Trust;
-use crate::enroll::HostId;
+use crate::enroll::{host_id, host_id_from_name};
 use crate::settings::Flags;
+use domain::HostId;
 use hyper::Uri;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,8 +44,8 @@ impl EnrollSettings {
             urls: urls(&said.enroll_urls)?,
             trust: trust(said)?.ok_or_else(trusts_nobody)?,
             data_dir: said.data_dir.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR)),
-            host: said.host_id.as_deref().map(|id| id.parse().map_err(wrong)).transpose()?,
-            host_from_name: HostId::from_hostname(hostname.as_deref().unwrap_or_default()),
+            host: said.host_id.as_deref().map(|id| host_id(id).map_err(wrong)).transpose()?,
+            host_from_name: host_id_from_name(hostname.as_deref().unwrap_or_default()),
             hostname,
             join_token_file: said.join_token_file.clone(),
             again: said.enroll_again.unwrap_or(false),

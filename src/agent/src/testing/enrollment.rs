@@ -63,6 +63,8 @@ pub struct Told {
     /// The JWT's subject instead of the host's key.
     pub foreign: Option<String>,
     pub lifetime_s: i64,
+    /// The node that the approval makes the host.
+    pub node: Value,
     account: NatsKey,
     state: watch::Sender<&'static str>,
 }
@@ -132,6 +134,7 @@ impl Server {
             issued_for: None,
             foreign: None,
             lifetime_s: 180 * DAY_S,
+            node: Value::Null,
             account: NatsKey::generate(KeyKind::Account),
             state: watch::channel("none").0,
         }));
@@ -313,10 +316,8 @@ fn creds(told: &mut Told, seen: &Seen) -> Response<Pieces> {
     let subject = told.foreign.clone().unwrap_or(key);
     let claims = Claims::User(UserClaims::scoped(&told.account.public_key()));
     let jwt = sign(&told.account, &subject, mint, claims);
-    json_answer(
-        200,
-        &json!({"peel_id": host, "creds_data": BASE64_STANDARD.encode(jwt), "expires_at": "2026-08-10T12:00:00Z"}),
-    )
+    let (data, ends) = (BASE64_STANDARD.encode(jwt), "2026-08-10T12:00:00Z");
+    json_answer(200, &json!({"peel_id": host, "creds_data": data, "expires_at": ends, "node": told.node}))
 }
 
 /// The curve key that belongs to a seed file.

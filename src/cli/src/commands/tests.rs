@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::bundle::tests::bundle as bundle_body;
+use super::enroll::tests::enrollment;
 use super::node::reports::tests as reports;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
@@ -49,7 +50,7 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         "inserted_at": "2026-01-02T11:00:00Z"});
     let body = match operation {
         // What watches goes on until it is told that it may not.
-        Operation::NodeList | Operation::BundleList | Operation::RolloutList if times > 1 => {
+        Operation::NodeList | Operation::BundleList | Operation::RolloutList | Operation::EnrollList if times > 1 => {
             return Fake::fail(ApiError::new(ErrorCode::InsufficientScope, "enough"));
         }
         Operation::ProjectCreate | Operation::ProjectUpdate => project,
@@ -82,6 +83,10 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         | Operation::RolloutResume
         | Operation::RolloutCancel
         | Operation::RolloutRollback => rollout["rollout"].clone(),
+        Operation::EnrollList => json!({"enrollments": [enrollment(json!({}))], "total": 1, "next": null}),
+        Operation::EnrollShow | Operation::EnrollApprove | Operation::EnrollReject | Operation::EnrollRevoke => {
+            enrollment(json!({}))
+        }
         Operation::ApiKeyCreate => key,
         Operation::ApiKeyList => json!({"api_keys": [key], "total": 1, "next": null}),
         Operation::ApiKeyShow | Operation::ApiKeyRevoke => json!({ "api_key": key }),
@@ -109,7 +114,9 @@ fn every_example_runs_in_every_format() {
                     "events" => fake.run_while_publishing(output, &line, &[FACT; 10]).await,
                     _ => fake.run(output, &line, "system {}").await,
                 };
-                let wanted = if words.join(" ").contains("list --watch") { Exit::Auth } else { Exit::Ok };
+                let words = words.join(" ");
+                let watches = words.contains("list --watch") || words.contains("enroll watch");
+                let wanted = if watches { Exit::Auth } else { Exit::Ok };
                 assert_eq!(ran.exit, wanted, "{line}: {}", ran.talk);
             }
         }
@@ -140,6 +147,9 @@ fn what_cannot_be_meant_is_a_usage_error() {
         "pilothouse token create --name a --label b",
         "pilothouse project update edge",
         "pilothouse project create edge --registration closed",
+        "pilothouse enroll list --state odd",
+        "pilothouse enroll approve",
+        "pilothouse enroll approve a --label b",
         "pilothouse node stats --timeout 0",
         "pilothouse node stats -o xml",
         "pilothouse node stats --color sometimes",

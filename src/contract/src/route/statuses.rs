@@ -13,6 +13,8 @@ impl Route {
             Access::JoinToken
             | Access::Node
             | Access::NodeKey
+            | Access::Challenge
+            | Access::HostKey
             | Access::Scope(_)
             | Access::ApiKey
             | Access::FullAccess => all.extend([401, 403]),

@@ -1,6 +1,7 @@
 //! All routes, those of one noun together.
 
 mod bundles;
+mod enrollments;
 mod nodes;
 mod rollouts;
 
@@ -17,12 +18,15 @@ const BUNDLES_READ: Access = Access::Scope(Scope::BundlesRead);
 const BUNDLES_WRITE: Access = Access::Scope(Scope::BundlesWrite);
 const ROLLOUTS_READ: Access = Access::Scope(Scope::RolloutsRead);
 const ROLLOUTS_WRITE: Access = Access::Scope(Scope::RolloutsWrite);
+const ENROLLMENTS_READ: Access = Access::Scope(Scope::EnrollmentsRead);
+const ENROLLMENTS_WRITE: Access = Access::Scope(Scope::EnrollmentsWrite);
 const KEYS: Access = Access::Scope(Scope::ApiKeysAdmin);
 
 /// In the order of the documents.
 pub const ROUTES: &[Route] = &joined::<{ count(PARTS) }>(PARTS);
 
-const PARTS: &[&[Route]] = &[PROXIES, PROJECTS, nodes::ROUTES, bundles::ROUTES, rollouts::ROUTES, API_KEYS];
+const PARTS: &[&[Route]] =
+    &[PROXIES, PROJECTS, nodes::ROUTES, bundles::ROUTES, rollouts::ROUTES, enrollments::ROUTES, API_KEYS];
 
 /// Probes, published keys, and what nodes ask for themselves.
 const PROXIES: &[Route] = &[

@@ -31,7 +31,11 @@ fn operations_read_back_by_name_and_carry_the_scope_of_their_noun() {
         if let Access::Scope(scope) = Route::of(operation).access {
             let (of, right) = scope.as_str().split_once(':').unwrap_or_default();
             // Join tokens are about nodes, and have no scope of their own.
-            let noun = if noun == "token" { "node" } else { noun };
+            let noun = match noun {
+                "token" => "node",
+                "enroll" => "enrollment",
+                noun => noun,
+            };
             assert_eq!(of.replace('_', ""), format!("{noun}s"), "{}", operation.name());
             let write = Route::of(operation).is_mutation();
             assert!(right == "admin" || (right == "write") == write, "{}", operation.name());

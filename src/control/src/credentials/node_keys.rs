@@ -154,6 +154,17 @@ impl Control {
         Err(unavailable("the key's record is written by others all the time; try again"))
     }
 
+    /// Whether the node has a key at all.
+    pub(crate) async fn has_node_key(&self, id: NodeId) -> Result<bool, ApiError> {
+        Ok(self.ask(&node_record(id)).await?.is_some())
+    }
+
+    /// The first record of a node whose facts name its key already.
+    pub(crate) async fn keep_named_node_key(&self, id: NodeId, hash: SecretHash, key_id: &str) -> Result<(), ApiError> {
+        let record = NodeKey { hash, created_at: now(), key_id: Some(key_id.to_owned()), previous: None };
+        self.keep_credential(node_record(id), rmp_serde::to_vec_named(&record)).await
+    }
+
     async fn write_record(&self, record: Record, key: &NodeKey) -> Result<(), StoreError> {
         let value = rmp_serde::to_vec_named(key).map_err(|e| StoreError::Corrupt(e.to_string()))?;
         self.records().update(Bucket::Credentials, &record.key, value.clone().into(), record.revision).await?;

@@ -86,6 +86,6 @@ impl Control {
 }
 
 /// Unknown, another project's, revoked, expired, used up: a stranger is not told which.
-pub(super) fn token_refused() -> ApiError {
+pub(crate) fn token_refused() -> ApiError {
     ApiError::new(ErrorCode::InvalidCredential, "Invalid or expired join token")
 }

@@ -51,6 +51,9 @@ impl Control {
         if !self.knows_node(id).await? {
             return Err(node_gone());
         }
+        if self.views().read().enrollments.refuses_node(id) {
+            return Err(refused("The node's host has been revoked"));
+        }
         self.with_node(id, |node| NodeIdentity { id, org: node.org.clone(), project: node.project.clone() })
     }
 

@@ -65,7 +65,7 @@ impl Control {
         stored.map(|(aggregate, position)| (self.registered(org, project, &aggregate.id(), None), position))
     }
 
-    fn registered(&self, org: &Slug, project: &Slug, id: &str, key: Option<String>) -> Registered {
+    pub(crate) fn registered(&self, org: &Slug, project: &Slug, id: &str, key: Option<String>) -> Registered {
         let state = self.views().read();
         let keys = state.orgs.org(org).into_iter().flat_map(|org| &org.signing_keys);
         let bundle_keys = keys.filter(|(_, key)| key.active && key.key_use == KeyUse::Bundle);

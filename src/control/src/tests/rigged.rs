@@ -27,6 +27,7 @@ pub(crate) struct Days {
     pub answers_lost: AtomicU64,
     pub pulse_fails: AtomicBool,
     pub reader_fails: AtomicBool,
+    pub records_fail: AtomicBool,
     pub blobs_lost: AtomicBool,
     pub blobs_damaged: AtomicBool,
     /// Appends wait until this is false.
@@ -134,10 +135,16 @@ impl Blobs for Rigged {
 impl Records for Rigged {
     fn get(&self, bucket: Bucket, key: &str) -> BoxFuture<'_, Result<Option<Record>, StoreError>> {
         self.days.records_read.fetch_add(1, SeqCst);
+        if self.days.records_fail.load(SeqCst) {
+            return async { Err(away()) }.boxed();
+        }
         self.memory.get(bucket, key)
     }
 
     fn create(&self, bucket: Bucket, key: &str, value: Bytes) -> BoxFuture<'_, Result<u64, StoreError>> {
+        if self.days.records_fail.load(SeqCst) {
+            return async { Err(away()) }.boxed();
+        }
         self.memory.create(bucket, key, value)
     }
 

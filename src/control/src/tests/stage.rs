@@ -223,6 +223,7 @@ where
         views: views::Views::default(),
         master_key: MasterKey::from_text(master_key).unwrap(),
         default_org: "default".parse().unwrap(),
+        host_signer: Some(host_signer()),
         durability: None,
         settings,
     })
@@ -298,4 +299,21 @@ pub(crate) fn code(answer: &Answer) -> &str {
 /// What a memory store was told to keep as telemetry.
 pub(crate) fn telemetry(memory: &Memory) -> Vec<(String, Value)> {
     memory.telemetry().into_iter().map(|(subject, body)| (subject, serde_json::from_slice(&body).unwrap())).collect()
+}
+
+/// What signs the credentials of hosts: on all replicas of a test the same key.
+pub(crate) fn host_signer() -> trust::nats::HostSigner {
+    use trust::nats::{HostSigner, Installation, NewInstallation, Permissions};
+    static MADE: std::sync::LazyLock<Installation> = std::sync::LazyLock::new(|| {
+        let nothing = Permissions::default;
+        Installation::create(NewInstallation {
+            name: "test".into(),
+            now: jiff::Timestamp::now(),
+            runtime: nothing(),
+            provisioning: nothing(),
+            monitor: nothing(),
+            accounts: nothing(),
+        })
+    });
+    HostSigner::new(&MADE.seeds[Installation::SEED_CLIENTS_NODES], &MADE.clients_account_jwt).unwrap()
 }

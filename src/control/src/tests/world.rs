@@ -1,5 +1,6 @@
 //! A project with one resource for every operation, and the request that each operation succeeds with.
 
+use super::hosts::{approve, host};
 use super::stage::{CONFIG, Stage};
 use contract::{Operation, Request};
 use domain::org::{self, KeyUse};
@@ -26,6 +27,10 @@ pub(crate) struct World {
     api_key: String,
     unapproved: String,
     join_token: String,
+    /// Hosts that wait, and one that is approved.
+    waiting: String,
+    waiting_too: String,
+    let_in: String,
 }
 
 impl World {
@@ -55,6 +60,9 @@ impl World {
         let api_key = api_key.body["id"].as_str().unwrap().to_owned();
         let (join_token, secret) = stage.join_token(json!({"name": "rack", "approval": true})).await;
         let unapproved = stage.join(&secret, json!({"name": "n9"}), None).await.unwrap().0.node_id;
+        let (waiting, waiting_too) = (host("h1").enroll(stage).await, host("h2").enroll(stage).await);
+        let let_in = host("h3").enroll(stage).await;
+        assert_eq!(approve(stage, &let_in, json!({})).await.status, 200);
         World {
             node,
             node_to_delete,
@@ -72,6 +80,9 @@ impl World {
             api_key,
             unapproved,
             join_token,
+            waiting,
+            waiting_too,
+            let_in,
         }
     }
 
@@ -97,6 +108,9 @@ impl World {
             Operation::RolloutCancel => Some(&self.running_too),
             Operation::RolloutResume => Some(&self.paused),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => Some(&self.api_key),
+            Operation::EnrollShow | Operation::EnrollRevoke => Some(&self.let_in),
+            Operation::EnrollApprove => Some(&self.waiting),
+            Operation::EnrollReject => Some(&self.waiting_too),
             Operation::ProjectCreate
             | Operation::ProjectList
             | Operation::ProjectUpdate
@@ -111,7 +125,8 @@ impl World {
             | Operation::RolloutCreate
             | Operation::RolloutList
             | Operation::ApiKeyCreate
-            | Operation::ApiKeyList => None,
+            | Operation::ApiKeyList
+            | Operation::EnrollList => None,
         };
         Request { project: Some("demo".to_owned()), id: id.cloned(), body: self.body(operation), ..Request::default() }
     }
@@ -140,6 +155,7 @@ impl World {
             Operation::ApiKeyCreate | Operation::TokenCreate => ("name", json!("newer")),
             Operation::ProjectUpdate => ("registration", json!("token")),
             Operation::BundleAssign => ("node_ids", json!([self.unowned_node, self.assigned_too])),
+            Operation::EnrollApprove => ("fingerprint", json!("SHA256:x")),
             _ => ("reason", json!("another")),
         };
         request.body[field] = value;

@@ -1,12 +1,14 @@
 //! Bodies by route, as JSON Schemas of the contract's own types.
 
 use contract::{
-    ApiKeyBody, ApiKeyCreated, AssignBundle, BundleAssigned, BundleBody, BundleDownload, BundleVerification,
-    ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout, ErrorBody, EventInput,
+    ApiKeyBody, ApiKeyCreated, ApproveEnrollment, AssignBundle, BundleAssigned, BundleBody, BundleDownload,
+    BundleVerification, ConfigAccepted, CreateApiKey, CreateBundle, CreateJoinToken, CreateProject, CreateRollout,
+    CredsAnswer, EnrollAnswer, EnrollRequest, EnrollStatus, EnrollmentBody, EnrollmentReason, ErrorBody, EventInput,
     EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
-    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, Operation, ProjectBody, Readiness, Register,
-    Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput, RevokeBundle,
-    RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted, WafEventInput,
+    MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, NonceAnswer, Operation, ProjectBody, Readiness,
+    Register, Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput,
+    RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted,
+    WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -20,7 +22,7 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 13] = [
+const REQUIRED: [(&str, &[&str]); 16] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
     ("EventInput", &["event_type", "message"]),
@@ -34,6 +36,9 @@ const REQUIRED: [(&str, &[&str]); 13] = [
     ("CreateRollout", &["bundle_id"]),
     ("AssignBundle", &["node_ids"]),
     ("CreateApiKey", &["name"]),
+    ("EnrollRequest", &["peel_id", "public_key", "curve_public_key", "challenge_id", "signature"]),
+    ("ApproveEnrollment", &[]),
+    ("EnrollmentReason", &[]),
 ];
 
 pub(super) struct Schemas(SchemaGenerator);
@@ -75,6 +80,11 @@ impl Schemas {
         self.of::<ErrorBody>()
     }
 
+    /// The body of every error of enrollment.
+    pub fn text_error(&self) -> Value {
+        json!({"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}})
+    }
+
     /// The body of a 429.
     pub fn limited(&mut self) -> Value {
         let retry = json!({"type": "object", "required": ["retry_after"],
@@ -86,7 +96,15 @@ impl Schemas {
     pub fn needs_body(&self, route: &Route) -> bool {
         !route.path.ends_with("/heartbeat")
             && !route.path.ends_with("/metrics")
-            && route.operation != Some(Operation::BundleRevoke)
+            && !matches!(
+                route.operation,
+                Some(
+                    Operation::BundleRevoke
+                        | Operation::EnrollApprove
+                        | Operation::EnrollReject
+                        | Operation::EnrollRevoke
+                )
+            )
     }
 
     /// None for routes that read nothing from a body.
@@ -101,12 +119,15 @@ impl Schemas {
                 Operation::BundleAssign => Some(self.of::<AssignBundle>()),
                 Operation::RolloutCreate => Some(self.of::<CreateRollout>()),
                 Operation::ApiKeyCreate => Some(self.of::<CreateApiKey>()),
+                Operation::EnrollApprove => Some(self.of::<ApproveEnrollment>()),
+                Operation::EnrollReject | Operation::EnrollRevoke => Some(self.of::<EnrollmentReason>()),
                 _ => None,
             };
         }
         match route.path {
             "/api/v1/projects/{slug}/nodes/register" => Some(self.of::<Register>()),
             "/api/v1/nodes/{id}/heartbeat" => Some(self.of::<Heartbeat>()),
+            "/api/v1/enroll" => Some(self.of::<EnrollRequest>()),
             "/api/v1/nodes/{id}/events" => {
                 let batch = self.wrapped_list::<EventInput>("events");
                 Some(json!({"anyOf": [self.of::<EventInput>(), batch]}))
@@ -131,7 +152,11 @@ impl Schemas {
         }
         Body::Json(match route.path {
             "/metrics" => return Body::Other("application/openmetrics-text"),
-            "/api/v1/projects/{slug}/stream" => return Body::Other("text/event-stream"),
+            "/api/v1/projects/{slug}/stream" | "/api/v1/enroll/{id}/stream" => return Body::Other("text/event-stream"),
+            "/api/v1/enroll/nonce" => self.of::<NonceAnswer>(),
+            "/api/v1/enroll" => self.of::<EnrollAnswer>(),
+            "/api/v1/enroll/{id}/status" => self.of::<EnrollStatus>(),
+            "/api/v1/enroll/{id}/creds" => self.of::<CredsAnswer>(),
             "/api/v1/downloads/{digest}" => return Body::Other("application/zstd"),
             "/ready" => self.of::<Readiness>(),
             "/health" => json!({"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}),
@@ -181,6 +206,10 @@ impl Schemas {
             Operation::RolloutList => self.list::<RolloutBody>("rollouts", true),
             Operation::RolloutShow => self.of::<RolloutDetail>(),
             Operation::RolloutWhy => self.of::<RolloutWhy>(),
+            Operation::EnrollList => self.list::<EnrollmentBody>("enrollments", true),
+            Operation::EnrollShow | Operation::EnrollApprove | Operation::EnrollReject | Operation::EnrollRevoke => {
+                self.of::<EnrollmentBody>()
+            }
             Operation::ApiKeyCreate => self.of::<ApiKeyCreated>(),
             Operation::ApiKeyList => self.list::<ApiKeyBody>("api_keys", false),
             Operation::ApiKeyShow | Operation::ApiKeyRevoke => self.wrapped::<ApiKeyBody>("api_key"),

@@ -37,6 +37,11 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             let known = ["pending", "running", "paused", "completed", "failed", "cancelled"];
             all.push(word("state", "Only rollouts in this state", &known));
         }
+        Some(Operation::EnrollList) => {
+            all.extend(page());
+            let known = ["pending", "approved", "rejected", "issued", "active", "revoked", "all"];
+            all.push(word("state", "Only enrollments in this state; default: pending", &known));
+        }
         Some(Operation::RolloutShow) => all.extend(page()),
         _ => {}
     }
@@ -44,6 +49,10 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         all.push(json!({"name": "wait", "in": "query", "required": false,
             "description": "Seconds to wait for an offer; the newest question of a node ends its older ones",
             "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX, "default": 0}}));
+    }
+    if route.path == "/api/v1/enroll/nonce" {
+        all.push(text("peel_id", "query", "What the host calls itself", true));
+        all.push(text("public_key", "query", "Public nkey of the host, `U…`", true));
     }
     if route.path == "/api/v1/projects/{slug}/stream" {
         all.push(word("kind", "Only facts of this kind; without it, of every kind that the key may read", &KINDS));

@@ -2,11 +2,12 @@
 
 use crate::auth::api_key;
 use crate::call::Call;
+use crate::enrollment_wire::{Told, is_enrollment};
 use crate::limits::Key;
 use crate::reply::{self, Refusal};
 use axum::body::Body;
 use axum::http::Response;
-use contract::{ApiError, ErrorCode, Request};
+use contract::{Answer, ApiError, ErrorBody, ErrorCode, Request, Route};
 use control::Caller;
 use domain::{Actor, ApiKeyId, Position};
 use serde_json::Value;
@@ -41,6 +42,22 @@ pub(super) fn bucket(call: &Call, caller: &Caller) -> Key {
     id.map_or_else(|| Key::address(call.peer().address.ip()), |id| Key::Id(*id.as_uuid().as_bytes()))
 }
 
+/// An error of `control` is one for those who tell errors in other words, too.
+fn told(mut response: Response<Body>, answer: &Answer) -> Response<Body> {
+    if let Some(ErrorBody { error, code }) = answer.error() {
+        response.extensions_mut().insert(Told(ApiError { code, message: error }));
+    }
+    response
+}
+
+/// The enrollment document has words of its own for a body that is no JSON.
+fn worded(route: &Route, error: ApiError) -> ApiError {
+    match error.code {
+        ErrorCode::MalformedRequest if is_enrollment(route.path) => ApiError::new(error.code, "invalid JSON body"),
+        _ => error,
+    }
+}
+
 async fn answer(mut call: Call, caller: &Caller) -> Result<Response<Body>, ApiError> {
     let Some(operation) = call.route().operation else {
         return Err(ApiError::new(ErrorCode::NotFound, "there is no such path"));
@@ -51,7 +68,7 @@ async fn answer(mut call: Call, caller: &Caller) -> Result<Response<Body>, ApiEr
     let idempotency_key = call.idempotency_key()?.map(str::to_owned);
     let base_url = call.base_url()?;
     let body = match call.route().is_mutation() {
-        true => call.read_body().await?,
+        true => call.read_body().await.map_err(|e| worded(call.route(), e))?,
         false => Value::Null,
     };
     let owned = |name| call.param(name).map(str::to_owned);
@@ -59,7 +76,7 @@ async fn answer(mut call: Call, caller: &Caller) -> Result<Response<Body>, ApiEr
     let answer = call.control().perform(caller, operation, request, &base_url).await;
     let mut response = match answer.status {
         204 => reply::no_content(),
-        status => reply::json(status, &answer.body),
+        status => told(reply::json(status, &answer.body), &answer),
     };
     reply::set_position(&mut response, Position(answer.position));
     Ok(response)

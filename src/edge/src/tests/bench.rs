@@ -56,6 +56,7 @@ impl Bench {
             views: views::Views::default(),
             master_key: MasterKey::from_text(&master_key.to_text()).unwrap(),
             default_org: "default".parse().unwrap(),
+            host_signer: Some(host_signer()),
             durability: None,
             settings,
         });
@@ -87,6 +88,7 @@ impl Bench {
             path: path.to_owned(),
             headers: Vec::new(),
             body: Body::empty(),
+            is_plain: false,
         }
     }
 
@@ -132,6 +134,7 @@ pub(super) struct Asking<'a> {
     path: String,
     headers: Vec<(&'static str, Vec<u8>)>,
     body: Body,
+    is_plain: bool,
 }
 
 impl Asking<'_> {
@@ -154,6 +157,12 @@ impl Asking<'_> {
         self
     }
 
+    /// Over the plain listener, whatever it is.
+    pub fn plain(mut self) -> Self {
+        self.is_plain = true;
+        self
+    }
+
     pub async fn send(self) -> Answered {
         self.send_from("192.0.2.1").await
     }
@@ -168,7 +177,10 @@ impl Asking<'_> {
             request = request.header(name, value);
         }
         let address = std::net::SocketAddr::new(address.parse().unwrap(), 1);
-        let peer = Peer { address, local: "127.0.0.1:4000".parse().unwrap(), scheme: Scheme::Http };
+        // Enrollment is served under TLS only.
+        let is_tls = !self.is_plain && self.path.starts_with("/api/v1/enroll");
+        let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
+        let peer = Peer { address, local: "127.0.0.1:4000".parse().unwrap(), scheme };
         let request = request.extension(peer).body(self.body).unwrap();
         let response = self.bench.edge.router().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -197,7 +209,30 @@ impl Answered {
     pub fn code(&self) -> String {
         let body = self.json();
         assert!(body["error"].is_string() || body["error"].is_object(), "{body}");
+        if let Some(code) = self.headers.get("x-error-code") {
+            assert_eq!(
+                (self.header("content-type"), body.as_object().map(|map| map.len())),
+                ("application/json", Some(1))
+            );
+            assert!(body["error"].is_string(), "{body}");
+            return code.to_str().unwrap().to_owned();
+        }
         assert_eq!(self.header("content-type"), "application/json; charset=utf-8");
         body["code"].as_str().unwrap_or_else(|| panic!("no code in {body}")).to_owned()
     }
+}
+
+/// What signs the credentials of hosts, of an installation of its own.
+fn host_signer() -> trust::nats::HostSigner {
+    use trust::nats::{HostSigner, Installation, NewInstallation, Permissions};
+    let nothing = Permissions::default;
+    let made = Installation::create(NewInstallation {
+        name: "test".into(),
+        now: jiff::Timestamp::now(),
+        runtime: nothing(),
+        provisioning: nothing(),
+        monitor: nothing(),
+        accounts: nothing(),
+    });
+    HostSigner::new(&made.seeds[Installation::SEED_CLIENTS_NODES], &made.clients_account_jwt).unwrap()
 }

@@ -53,7 +53,7 @@ async fn every_route_with_a_body_refuses_bad_ones() {
             );
         }
         let wrong_type = bench.operator(route.method.as_str(), &path).header("x-zentinel-node-key", key.clone());
-        if route.limiter != Limiter::Node {
+        if !matches!(route.limiter, Limiter::Node | Limiter::Enrollment) {
             let answered = wrong_type.header("content-type", "text/plain").raw("{}").send().await;
             assert_eq!(answered.code(), "unsupported_media_type", "{}", route.path);
         }

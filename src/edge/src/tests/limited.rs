@@ -13,6 +13,7 @@ async fn with_bursts(node: u32, api: u32, registration: u32) -> Bench {
         api_burst: api,
         registration_per_s: 1,
         registration_burst: registration,
+        ..LimitsConfig::default()
     };
     Bench::with(EdgeConfig { limits, ..EdgeConfig::default() }).await
 }

@@ -25,6 +25,10 @@ async fn every_row_is_served_and_asks_for_its_credential() {
             Access::Public => assert!(!matches!(answered.status, 401 | 405), "{name}: {answered:?}"),
             // The project `demo` of the bench is open.
             Access::JoinToken => assert_eq!(answered.code(), "validation_failed", "{name}"),
+            Access::Challenge => {
+                assert_eq!((answered.status, answered.header("content-type")), (400, "application/json"), "{name}")
+            }
+            Access::HostKey => assert_eq!((answered.status, answered.code().as_str()), (404, "not_found"), "{name}"),
             Access::SignedUrl => assert_eq!(answered.code(), "invalid_download_url", "{name}"),
             Access::Node | Access::NodeKey | Access::Scope(_) | Access::ApiKey | Access::FullAccess => {
                 assert_eq!((answered.status, answered.code().as_str()), (401, "missing_credential"), "{name}");
@@ -38,9 +42,10 @@ async fn every_row_is_served_and_asks_for_its_credential() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_refuses_a_bad_credential_in_the_documents_words() {
     let bench = Bench::start().await;
-    for route in
-        ROUTES.iter().filter(|route| !matches!(route.access, Access::Public | Access::JoinToken | Access::SignedUrl))
-    {
+    for route in ROUTES.iter().filter(|route| {
+        matches!(route.limiter, Limiter::Node | Limiter::Api)
+            && !matches!(route.access, Access::Public | Access::SignedUrl)
+    }) {
         let (key, token) = ("x-zentinel-node-key", "authorization");
         let ask = || bench.ask(route.method.as_str(), &path_of(route));
         let refused = match route.limiter {
@@ -93,7 +98,8 @@ async fn every_answer_carries_the_common_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_get_without_the_body() {
     let bench = Bench::start().await;
-    for route in ROUTES.iter().filter(|route| route.method == Method::Get && route.access == Access::Public) {
+    let public = ROUTES.iter().filter(|route| route.method == Method::Get && route.access == Access::Public);
+    for route in public.filter(|route| route.limiter != Limiter::Enrollment) {
         let (got, head) =
             (bench.ask("GET", &path_of(route)).send().await, bench.ask("HEAD", &path_of(route)).send().await);
         assert_eq!((got.status, head.status, head.body.len()), (got.status, got.status, 0), "{}", route.path);

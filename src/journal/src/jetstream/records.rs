@@ -124,6 +124,8 @@ impl Bucket {
             Bucket::Credentials => "KV_credentials",
             Bucket::Secrets => "KV_secrets",
             Bucket::Pointers => "KV_pointers",
+            Bucket::Challenges => "KV_challenges",
+            Bucket::Accounts => "KV_accounts",
         }
     }
 

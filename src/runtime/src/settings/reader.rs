@@ -97,6 +97,19 @@ impl<'a> Reader<'a> {
         ))
     }
 
+    /// A list of at most `count_max` texts.
+    pub fn texts(&self, name: &str, count_max: usize) -> Result<Vec<String>, SettingsError> {
+        #[cfg(test)]
+        self.reads.borrow_mut().insert(name.to_owned(), Some(format!("0 to {count_max}")));
+        match &self.entry(name)?.value {
+            Value::List(texts) if texts.len() <= count_max => Ok(texts.clone()),
+            Value::List(texts) => {
+                Err(self.problem(name, format!("has {} entries, which is not in 0 to {count_max}", texts.len())))
+            }
+            Value::Text(_) | Value::Integer(_) => Err(self.problem(name, "is not a list of texts".to_owned())),
+        }
+    }
+
     pub fn nats_servers(&self, name: &str) -> Result<Vec<String>, SettingsError> {
         #[cfg(test)]
         self.reads.borrow_mut().insert(name.to_owned(), Some(format!("1 to {SERVERS_MAX}")));

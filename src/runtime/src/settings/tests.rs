@@ -31,6 +31,7 @@ fn the_defaults_are_what_the_documents_promise() {
             runtime_creds: None,
             provisioning_creds: None,
             monitor_creds: None,
+            accounts_creds: None,
         },
         storage: Storage {
             replicas: 1,
@@ -39,8 +40,16 @@ fn the_defaults_are_what_the_documents_promise() {
             expected_replicas: 1,
             snapshot_every_facts: 50_000,
         },
-        keys: Keys { master_key: None },
+        keys: Keys { master_key: None, clients_account: None, node_signing_key: None, operator_signing_key: None },
         nodes: Nodes { poll_interval_s: 30, heartbeat_interval_s: 30, offline_after_s: 120, token_ttl_s: 43_200 },
+        enrollment: Enrollment {
+            credentials_ttl_s: 15_552_000,
+            renewal: Renewal::Renew,
+            pending_s: 86_400,
+            pending_max: 10_000,
+            pending_per_address_max: 100,
+            auto_approve: Vec::new(),
+        },
         bundles: Bundles {
             source_bytes_max: 1_048_576,
             download_url_ttl_s: 3_600,
@@ -60,6 +69,11 @@ fn the_defaults_are_what_the_documents_promise() {
             api_burst: 300,
             registration_per_s: 20,
             registration_burst: 200,
+            enrollment_per_min: 6,
+            enrollment_burst: 10,
+            enrollment_token_per_s: 100,
+            enrollment_token_burst: 1_000,
+            enrollment_streams_max: 2_000,
             waiting_max: 20_000,
             streams_max: 1_000,
             streams_per_key_max: 16,
@@ -280,4 +294,21 @@ fn a_file_that_is_no_settings_file_is_refused_in_one_line() {
     );
     let missing = Settings::load(Some(Path::new("/nonexistent/replica.toml")), []).unwrap_err();
     assert_eq!(missing.to_string(), "could not read the settings file /nonexistent/replica.toml");
+}
+
+#[test]
+fn signing_keys_need_what_they_work_with() {
+    for (given, missing) in [
+        ("PILOTHOUSE_KEYS_NODE_SIGNING_KEY", "keys.clients_account"),
+        ("PILOTHOUSE_KEYS_OPERATOR_SIGNING_KEY", "keys.clients_account"),
+        ("PILOTHOUSE_NATS_ACCOUNTS_CREDS", "keys.operator_signing_key"),
+    ] {
+        let error = Settings::load(None, [(given.to_owned(), "x".to_owned())]).unwrap_err().to_string();
+        assert!(error.contains(missing), "{error}");
+    }
+    let rules = "PILOTHOUSE_ENROLLMENT_AUTO_APPROVE".to_owned();
+    let settings = Settings::load(None, [(rules.clone(), "id=a cidr=::/0, id=b cidr=::/0".to_owned())]).unwrap();
+    assert_eq!(settings.enrollment.auto_approve, ["id=a cidr=::/0", "id=b cidr=::/0"]);
+    let many = vec!["id=a cidr=::/0"; 65].join(",");
+    assert!(Settings::load(None, [(rules, many)]).unwrap_err().to_string().contains("0 to 64"));
 }

@@ -3,14 +3,13 @@
 //! Invariant: the derivation is HKDF-SHA256 with an info text of its own and stays as it is for ever; the Ed25519 key and the
 //! curve key share no bytes. Absent on purpose: sealing and opening; nothing is sealed to hosts yet.
 
+use super::host::{CURVE_PREFIX, crc16};
 use super::key::NatsKey;
 use crate::seal::hkdf_sha256;
 use curve25519_dalek::MontgomeryPoint;
 use data_encoding::BASE32_NOPAD;
 
 const INFO: &[u8] = b"pilothouse.host-curve.v1";
-/// The first byte of a public curve key, which makes its text begin with `X`.
-const PREFIX: u8 = 23 << 3;
 
 /// The public half of the curve key that belongs to an nkey: `X…`, 56 characters.
 pub fn curve_public_key(key: &NatsKey) -> String {
@@ -20,18 +19,11 @@ pub fn curve_public_key(key: &NatsKey) -> String {
 
 fn public_text(private: [u8; 32]) -> String {
     let public = MontgomeryPoint::mul_base_clamped(private);
-    let mut bytes = vec![PREFIX];
+    let mut bytes = vec![CURVE_PREFIX];
     bytes.extend_from_slice(public.as_bytes());
     let checksum = crc16(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     BASE32_NOPAD.encode(&bytes)
-}
-
-/// CRC-16/XMODEM.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc: u16, &byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 })
-    })
 }
 
 #[cfg(test)]
@@ -47,7 +39,6 @@ mod tests {
     #[test]
     fn the_text_is_that_of_other_nkeys_libraries() {
         assert_eq!(public_text(ascending()), "XCHUBRNNW2HSKYSK4WZBJ2TWPJXMSTMCTU6XWXQ22G5G6PRBHAUF76G7");
-        assert_eq!(crc16(b"123456789"), 0x31c3);
     }
 
     #[test]

@@ -14,13 +14,12 @@ use super::claims::{
 };
 use super::creds::creds;
 use super::key::{KeyKind, NatsKey};
-use super::roles::{Permissions, operator_template};
+use super::roles::{NODE_ROLE, OPERATOR_ROLE, Permissions, node_template, operator_template};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// How often servers compare their account JWTs: how long one that missed a revocation can go on without it.
 const RESOLVER_INTERVAL: &str = "5s";
-const OPERATOR_ROLE: &str = "operator";
 /// What FLEET shows to CLIENTS: a name, the subject, and how. Every replica answers a question about services.
 const SHARED: [(&str, &str, ShareKind, Option<ResponseType>); 3] = [
     ("facts", "fleet.>", ShareKind::Stream, None),
@@ -36,6 +35,7 @@ pub struct NewInstallation {
     pub runtime: Permissions,
     pub provisioning: Permissions,
     pub monitor: Permissions,
+    pub accounts: Permissions,
 }
 
 /// A new installation. Holds every secret of it; the caller says where each is kept.
@@ -95,6 +95,8 @@ impl Installation {
     pub const SEED_CLIENTS: &str = "clients";
     /// Signs operators: what [`operator_user`] takes.
     pub const SEED_CLIENTS_OPERATORS: &str = "clients-operators";
+    /// Signs enrolled hosts: what [`super::HostSigner`] takes.
+    pub const SEED_CLIENTS_NODES: &str = "clients-nodes";
 
     /// The run-time user.
     pub const CREDS_SERVICE: &str = "service";
@@ -102,6 +104,8 @@ impl Installation {
     pub const CREDS_PROVISIONING: &str = "provisioning";
     /// A user of the system account.
     pub const CREDS_MONITOR: &str = "monitor";
+    /// A user of the system account that replaces account JWTs, and may do nothing else.
+    pub const CREDS_ACCOUNTS: &str = "accounts";
     /// The first operator.
     pub const CREDS_ADMIN: &str = "admin";
 
@@ -110,20 +114,24 @@ impl Installation {
         let (operator, operator_signing) = (NatsKey::generate(KeyKind::Operator), NatsKey::generate(KeyKind::Operator));
         let (system, fleet) = (Account::generate(), Account::generate());
         let (clients, operators) = (NatsKey::generate(KeyKind::Account), NatsKey::generate(KeyKind::Account));
+        let nodes = NatsKey::generate(KeyKind::Account);
         let clients_id = clients.public_key();
 
         let claims = OperatorClaims::new(vec![operator_signing.public_key()], system.id());
         let operator_jwt = sign(&operator, &operator.public_key(), mint(&request.name, now), Body::Operator(claims));
         let claims =
-            |jetstream: bool, key: AccountSigningKey| AccountClaims::new(Limits::unlimited(jetstream), vec![key]);
-        let mut fleet_claims = claims(true, AccountSigningKey::Plain(fleet.signing.public_key()));
-        let mut clients_claims =
-            claims(false, AccountSigningKey::scoped(operators.public_key(), OPERATOR_ROLE, operator_template()));
+            |jetstream: bool, keys: Vec<AccountSigningKey>| AccountClaims::new(Limits::unlimited(jetstream), keys);
+        let mut fleet_claims = claims(true, vec![AccountSigningKey::Plain(fleet.signing.public_key())]);
+        let roles = vec![
+            AccountSigningKey::scoped(operators.public_key(), OPERATOR_ROLE, operator_template()),
+            AccountSigningKey::scoped(nodes.public_key(), NODE_ROLE, node_template()),
+        ];
+        let mut clients_claims = claims(false, roles);
         (fleet_claims.exports, clients_claims.imports) = shared(&fleet.id());
         let account_jwt = |name: &str, id: &str, claims: AccountClaims| {
             sign(&operator_signing, id, mint(name, now), Body::Account(claims))
         };
-        let system_claims = claims(false, AccountSigningKey::Plain(system.signing.public_key()));
+        let system_claims = claims(false, vec![AccountSigningKey::Plain(system.signing.public_key())]);
         let (_, admin) = scoped_user(&operators, &clients_id, Self::CREDS_ADMIN, now);
         Installation {
             operator_jwt,
@@ -137,6 +145,7 @@ impl Installation {
                 (Self::CREDS_SERVICE, fleet.user(Self::CREDS_SERVICE, now, &request.runtime)),
                 (Self::CREDS_PROVISIONING, fleet.user(Self::CREDS_PROVISIONING, now, &request.provisioning)),
                 (Self::CREDS_MONITOR, system.user(Self::CREDS_MONITOR, now, &request.monitor)),
+                (Self::CREDS_ACCOUNTS, system.user(Self::CREDS_ACCOUNTS, now, &request.accounts)),
                 (Self::CREDS_ADMIN, admin),
             ]),
             seeds: BTreeMap::from([
@@ -148,6 +157,7 @@ impl Installation {
                 (Self::SEED_FLEET_SIGNING, fleet.signing.seed()),
                 (Self::SEED_CLIENTS, clients.seed()),
                 (Self::SEED_CLIENTS_OPERATORS, operators.seed()),
+                (Self::SEED_CLIENTS_NODES, nodes.seed()),
             ]),
         }
     }
@@ -239,6 +249,7 @@ mod tests {
             runtime: only_inbox(),
             provisioning: only_inbox(),
             monitor: only_inbox(),
+            accounts: only_inbox(),
         })
     }
 

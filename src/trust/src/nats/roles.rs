@@ -10,6 +10,10 @@ const INBOX: &str = "{inbox}";
 /// Subscriptions of one operator's connection: its inbox, the fleet's facts, and room for watching.
 const OPERATOR_SUBSCRIPTIONS_MAX: i64 = 64;
 const OPERATOR_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
+pub(super) const OPERATOR_ROLE: &str = "operator";
+pub(super) const NODE_ROLE: &str = "node";
+const NODE_SUBSCRIPTIONS_MAX: i64 = 16;
+const NODE_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
 
 /// The rights of one user. `{inbox}` in a subject stands for [`inbox_prefix`] of that user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,20 @@ impl Permissions {
 /// may subscribe under it.
 pub fn inbox_prefix(public_key: &str) -> String {
     format!("_INBOX_{public_key}")
+}
+
+/// The role of an enrolled host: asks and is told under its own id, which is its user's name. No JetStream, and nothing of
+/// another host's.
+pub fn node_template() -> UserTemplate {
+    let own = "pilothouse.node.v1.{{name()}}.>".to_owned();
+    let inbox = "_INBOX_{{subject()}}.>".to_owned();
+    UserTemplate {
+        publish: SubjectRule { allow: vec![own.clone()], deny: vec![] },
+        subscribe: SubjectRule { allow: vec![inbox, own], deny: vec![] },
+        subs: NODE_SUBSCRIPTIONS_MAX,
+        data: -1,
+        payload: NODE_PAYLOAD_BYTES_MAX,
+    }
 }
 
 /// The role of an operator: asks under its own name, reads the fleet's facts, finds services.

@@ -10,7 +10,7 @@ fn settings(dir: &TempDir, host: Option<&str>, name: &str) -> EnrollSettings {
         trust: Trust::System,
         data_dir: dir.path().join("data"),
         host: host.map(|host| host.parse().unwrap()),
-        host_from_name: HostId::from_hostname(name),
+        host_from_name: crate::enroll::host_id_from_name(name),
         hostname: Some(name.to_owned()),
         join_token_file: None,
         again: false,
@@ -75,7 +75,7 @@ fn the_name_of_a_fetch_lasts_until_it_is_over() {
 fn what_is_put_aside_is_kept_but_not_used() {
     let (dir, files) = given();
     let key = files.key().unwrap().public_key();
-    files.save_credentials("creds").unwrap();
+    files.save_credentials("creds", "enr-1").unwrap();
     files.put_aside().unwrap();
     files.put_aside().unwrap();
     assert!(files.credential().unwrap().is_none());

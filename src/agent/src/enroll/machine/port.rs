@@ -1,20 +1,9 @@
 //! What goes into the machine and what comes out of it.
 
 use crate::call::CallError;
+use domain::enrollment::State;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// Where an enrollment stands, as the wire names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    Pending,
-    Approved,
-    Rejected,
-    Issued,
-    Active,
-    Revoked,
-}
 
 /// What a control plane wants signed. Good for one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -163,6 +163,22 @@ fn other_refusals_of_a_submission_are_final() {
 }
 
 #[test]
+fn a_key_that_was_revoked_is_replaced_only_if_told_to() {
+    for again in [false, true] {
+        let mut run = given(1, Known::default(), again);
+        run.at_once();
+        run.gives(Input::Challenge(Ok(challenge(1)))).at_once();
+        run.gives(Input::Enroll(Err(answer(403).or_code(Some(ErrorCode::KeyRevoked)))));
+        if again {
+            assert_eq!(run.at_once(), Action::NewKey);
+        } else {
+            assert!(matches!(run.stopped(), Stop::Refused(why) if why.contains("revoked")));
+            assert_eq!(run.machine.known(), &refused_before(Refused::Revoked));
+        }
+    }
+}
+
+#[test]
 fn a_taken_id_is_tried_slowly_and_not_for_ever() {
     let mut run = fresh();
     let mut waits = Vec::new();

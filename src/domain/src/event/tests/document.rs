@@ -15,15 +15,16 @@ This file is generated from `src/domain` (`UPDATE=1 cargo test -p domain`); the 
 
 ## Subjects
 
-A fact stands under `fleet.<org>.<project>.<kind>.<id>.<event>`. Org and project are slugs; a fact of an org or of an API key
-has `_` as project. The id of an org or project is its slug, every other id is a UUIDv7. Names, versions and labels never
-appear in a subject.
+A fact stands under `fleet.<org>.<project>.<kind>.<id>.<event>`. Org and project are slugs; a fact of an org, of an API
+key or of a host that enrolls has `_` as project. The id of an org or project is its slug, that of an enrollment the host's own
+id, every other id is a UUIDv7. Names, versions and labels never appear in a subject.
 
 | to hear of | subscribe to |
 |---|---|
 | everything | `fleet.>` |
 | one project | `fleet.default.demo.>` |
-| the org itself and its API keys | `fleet.default._.>` |
+| the org itself, its API keys and its hosts | `fleet.default._.>` |
+| every host that waits for approval | `fleet.*._.enrollment.*.submitted` |
 | every node that goes offline | `fleet.*.*.node.*.offline` |
 | one rollout | `fleet.*.*.rollout.<id>.>` |
 
@@ -62,7 +63,7 @@ JSON, one object:
 | `type` | string | `<kind>.<event>`, as in the subject. |
 | `v` | integer | Version of the shape of `data`. |
 | `time` | string | RFC 3339, the clock of the replica that decided. |
-| `actor` | string | Who caused it: `system`, `anonymous`, `api_key:<id>`, `node:<id>`, `join_token:<id>` or `operator:<nkey>`. |
+| `actor` | string | Who caused it: `system`, `anonymous`, `api_key:<id>`, `node:<id>`, `join_token:<id>`, `host:<id>` or `operator:<nkey>`. |
 | `request` | string, optional | First 8 bytes of the SHA-256 of the request body, 16 hex digits, where the command came with an `Idempotency-Key`. |
 | `data` | object | What happened, by `type` and `v`. |
 

@@ -3,10 +3,10 @@
 use crate::api_key::{self, Scope};
 use crate::rollout::{self, Cause, HealthGates, LateJoiners, Left, LeftReason, Reason, Restore, Selector, Strategy};
 use crate::{
-    Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, Envelope, Event, JoinTokenId, Labels, NodeId, ProjectId,
-    RolloutId,
+    Actor, Aggregate, ApiKeyId, BundleId, CommandId, Digest, EnrollmentId, Envelope, Event, JoinTokenId, Labels,
+    NodeId, ProjectId, RolloutId,
 };
-use crate::{bundle, join_token, node, org, project};
+use crate::{bundle, enrollment, join_token, node, org, project};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +52,7 @@ pub fn all() -> Vec<(Aggregate, Envelope)> {
     })));
     facts.extend(api_keys().map(Event::ApiKey));
     facts.extend(join_tokens().map(Event::JoinToken));
+    facts.extend(enrollments().map(Event::Enrollment));
     facts.extend(nodes().map(Event::Node));
     facts.extend(bundles().map(Event::Bundle));
     facts.extend(rollouts().map(Event::Rollout));
@@ -69,6 +70,15 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
         }
         Event::JoinToken(_) => {
             (Aggregate::JoinToken { org, project, id: JOIN_TOKEN }, Actor::Operator("UOPERATOR".into()))
+        }
+        Event::Enrollment(event) => {
+            use enrollment::Event::{Approved, Expired, Rejected, Revoked};
+            let actor = match event {
+                Approved(_) | Rejected(_) | Revoked(_) => Actor::Operator("UOPERATOR".into()),
+                Expired(_) => Actor::System,
+                _ => Actor::Host("web-01".into()),
+            };
+            (Aggregate::Enrollment { org, host: "web-01".parse().unwrap() }, actor)
         }
         Event::Node(node::Event::Registered(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::JoinToken(JOIN_TOKEN.to_string()))
@@ -132,6 +142,50 @@ fn join_tokens() -> [join_token::Event; 3] {
         }),
         join_token::Event::Used(join_token::Used { node_id: NODE }),
         join_token::Event::Revoked(join_token::Revoked {}),
+    ]
+}
+
+fn enrollment_id(n: u8) -> EnrollmentId {
+    EnrollmentId::from_parts(1_771_840_800, [n; 16])
+}
+
+fn enrollments() -> [enrollment::Event; 8] {
+    use enrollment::{Activated, Approved, Event, Expired, Issued, Rejected, Renewed, Revoked, Submitted};
+    let (enrollment_id, public_key) = (enrollment_id(1), format!("U{}", "A".repeat(55)));
+    [
+        Event::Submitted(Submitted {
+            enrollment_id: enrollment_id.clone(),
+            public_key: public_key.clone(),
+            curve_public_key: format!("X{}", "A".repeat(55)),
+            hostname: text("web-01.internal"),
+            metadata: BTreeMap::from([("os".to_owned(), "linux".to_owned())]),
+            remote_addr: "10.0.1.50".into(),
+            join_token_id: Some(JOIN_TOKEN),
+            supersedes: Some(self::enrollment_id(0)),
+        }),
+        Event::Approved(Approved {
+            enrollment_id: enrollment_id.clone(),
+            public_key: public_key.clone(),
+            project: Some("demo".parse().unwrap()),
+            node_id: Some(NODE),
+            rule: text("id=web-*"),
+        }),
+        Event::Rejected(Rejected { enrollment_id: enrollment_id.clone(), reason: text("unknown instance") }),
+        Event::Expired(Expired { enrollment_id: enrollment_id.clone() }),
+        Event::Issued(Issued {
+            enrollment_id: enrollment_id.clone(),
+            issued_at_s: 1_771_840_800,
+            expires_at_s: 1_787_392_800,
+            jwt_sha256: digest('c'),
+        }),
+        Event::Activated(Activated { enrollment_id: enrollment_id.clone() }),
+        Event::Renewed(Renewed { enrollment_id: enrollment_id.clone() }),
+        Event::Revoked(Revoked {
+            enrollment_id,
+            public_key,
+            revoked_until_s: 1_771_840_900,
+            reason: text("decommissioned"),
+        }),
     ]
 }
 
