@@ -4,6 +4,7 @@ mod agent;
 mod dev;
 mod facts;
 mod host;
+mod nats;
 mod process;
 mod replicas;
 mod tls;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod contract_http;
 mod crashes;
 mod enroll_agent;
@@ -13,6 +14,7 @@ mod hostile;
 mod observability;
 mod permissions;
 mod readme;
+mod receipts;
 mod registration;
 mod replicas;
 mod rollback;

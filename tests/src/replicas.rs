@@ -178,14 +178,14 @@ fn an_outage_of_everything_makes_no_node_offline() {
     agents.iter_mut().for_each(Agent::kill9);
     two.kill_replica(0);
     two.kill_replica(1);
-    two.kill_nats();
+    two.nats[0].kill9();
     // In the long form until nothing is left of the heartbeats: PULSE keeps ten minutes.
     let outage = Duration::from_secs(if is_long() { 620 } else { 6 });
     let down = Instant::now();
     within(outage + Duration::from_secs(5), "the outage is over", || {
         if down.elapsed() > outage { Ok(()) } else { Err(format!("{:?}", down.elapsed())) }
     });
-    two.restart_nats();
+    two.nats[0].restart();
     two.restart_replica(0, &settings);
     two.restart_replica(1, &settings);
     agents.iter_mut().for_each(Agent::restart);

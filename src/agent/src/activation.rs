@@ -10,6 +10,7 @@ use crate::progress::{Bundle, Progress, Target};
 use crate::settings::{CommandLine, Settings};
 use crate::state::DataDir;
 use crate::store::{Store, StoreError};
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,7 @@ impl Activation {
             Ok(()) => {
                 tracing::info!(bundle = %target.bundle.id, version = %target.bundle.version, "bundle active");
                 progress.succeed(target);
+                progress.tell(target, Timestamp::now());
             }
             Err(error) => {
                 tracing::error!(bundle = %target.bundle.id, error, "activation failed, going back");

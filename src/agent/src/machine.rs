@@ -8,6 +8,7 @@
 
 pub mod pace;
 mod port;
+mod receipts;
 
 use crate::call::CallError;
 use crate::offer::{self, Identity, Verdict};
@@ -16,6 +17,7 @@ use contract::{ErrorCode, HeartbeatAnswer, LatestBundle, Offer};
 use domain::BundleId;
 use pace::{Job, Random};
 pub use port::{Action, Activated, Beat, Credential, Failure, FetchError, Input, Now, Pace, RegisterError};
+use receipts::Receipts;
 use std::time::Duration;
 
 /// While the org has no key for tokens, the node key serves.
@@ -52,6 +54,7 @@ pub struct Machine {
     failure: Option<Failure>,
     /// Something changed while a beat that does not tell it was under way.
     beat_again: bool,
+    receipts: Receipts,
     random: Random,
 }
 
@@ -85,6 +88,7 @@ impl Machine {
             staged: None,
             failure,
             beat_again: false,
+            receipts: Receipts::default(),
             random: Random::new(seed),
         }
     }
@@ -146,10 +150,10 @@ impl Machine {
         match input {
             Input::Registered(answer) => return self.registered(answer, now.elapsed),
             Input::Token(answer) => self.token_answered(answer, now.elapsed),
-            Input::Beat(answer) => self.beat_answered(answer, now.elapsed),
+            Input::Beat(answer) => return self.beat_answered(answer, now.elapsed),
             Input::Polled(answer) => return self.polled(answer, now),
             Input::Fetched(outcome) => return self.fetched(outcome, now.elapsed),
-            Input::Activated(outcome) => self.activated(*outcome, now.elapsed),
+            Input::Activated(outcome) => return self.activated(*outcome, now.elapsed),
         }
         Vec::new()
     }
@@ -162,13 +166,14 @@ impl Machine {
                 [&mut self.token, &mut self.beat, &mut self.poll].into_iter().for_each(|job| job.due = now);
                 Vec::new()
             }
-            Err(RegisterError::Local(why)) => vec![Action::Stop(why)],
-            Err(RegisterError::Call(error)) if error.is_final() => vec![Action::Stop(refused_registration(&error))],
-            Err(RegisterError::Call(error)) => {
-                tracing::warn!(%error, "could not register, trying again");
-                self.registration.fail(now, error.retry_after(), &mut self.random);
-                Vec::new()
-            }
+            Err(error) => match error.hopeless() {
+                Ok(why) => vec![Action::Stop(why)],
+                Err(error) => {
+                    tracing::warn!(%error, "could not register, trying again");
+                    self.registration.fail(now, error.retry_after(), &mut self.random);
+                    Vec::new()
+                }
+            },
         }
     }
 
@@ -190,7 +195,7 @@ impl Machine {
         }
     }
 
-    fn beat_answered(&mut self, answer: Result<HeartbeatAnswer, CallError>, now: Duration) {
+    fn beat_answered(&mut self, answer: Result<HeartbeatAnswer, CallError>, now: Duration) -> Vec<Action> {
         match answer {
             Ok(answer) => {
                 let asked = pace::interval(answer.next_heartbeat_s);
@@ -203,6 +208,7 @@ impl Machine {
                         self.poll.due = now;
                     }
                 }
+                self.receipt_heard(now)
             }
             Err(error) => {
                 tracing::warn!(%error, "heartbeat failed");
@@ -218,6 +224,7 @@ impl Machine {
                 if error.is_unauthorized() && self.beat.failures == 1 {
                     self.beat.due = now;
                 }
+                self.receipt_refused(&error)
             }
         }
     }
@@ -300,11 +307,13 @@ impl Machine {
         }
     }
 
-    fn activated(&mut self, outcome: Activated, now: Duration) {
-        let Work::Activating(id) = std::mem::replace(&mut self.work, Work::Idle) else { return };
+    fn activated(&mut self, outcome: Activated, now: Duration) -> Vec<Action> {
+        let Work::Activating(id) = std::mem::replace(&mut self.work, Work::Idle) else { return Vec::new() };
         self.progress = outcome.progress;
+        let actions = self.forget_told();
         if let Some(error) = outcome.postponed {
-            return self.postpone(id, error, now);
+            self.postpone(id, error, now);
+            return actions;
         }
         self.failure = None;
         match self.progress.failed.clone() {
@@ -312,6 +321,7 @@ impl Machine {
             None => self.beat_now(now),
         }
         self.rest_after_work(now);
+        actions
     }
 
     /// The bundle is tried again at a new offer, whose URL is fresh.
@@ -341,9 +351,10 @@ impl Machine {
         }
     }
 
-    fn beat_to_tell(&self) -> Beat {
+    fn beat_to_tell(&mut self) -> Beat {
         let active = self.progress.active.as_ref().map(|bundle| bundle.id);
-        Beat { active, staged: self.staged.or(active), failure: self.failure.clone() }
+        let switched = self.receipt_to_tell();
+        Beat { active, staged: self.staged.or(active), failure: self.failure.clone(), switched }
     }
 
     fn rest(&mut self, poll_after_s: u32, now: Duration) {
@@ -378,19 +389,6 @@ impl Machine {
             self.token.due = now;
         }
     }
-}
-
-fn refused_registration(error: &CallError) -> String {
-    let advice = match error {
-        CallError::Refused { status: 404, .. } => "check the settings server_url and project",
-        CallError::Refused { status: 401 | 403, .. } => "check the join token that the setting join_token_file names",
-        CallError::Refused { code: Some(ErrorCode::ValidationFailed), .. } => {
-            "if the name is taken by an earlier registration of this host, delete that node or choose another name"
-        }
-        CallError::Refused { status: 300..=399, .. } => "set server_url to the address that answers itself",
-        _ => "correct the settings and start again",
-    };
-    format!("the registration was refused: {error}; {advice}")
 }
 
 #[cfg(test)]

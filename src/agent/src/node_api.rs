@@ -4,6 +4,7 @@ use crate::call::CallError;
 use crate::client::{Auth, Call, Client};
 use crate::machine::{Beat, Credential, RegisterError};
 use crate::offer::Identity;
+use crate::progress::{Switched, Target};
 use crate::settings::Settings;
 use crate::state::{Credentials, DataDir, Registration, StateError};
 use contract::{ErrorCode, HeartbeatAnswer, LatestBundle, Registered, TokenAnswer};
@@ -12,19 +13,28 @@ use runtime::files::read_secret;
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use trust::nats::NatsKey;
+use trust::{Receipt, SignedReceipt};
 
 pub struct NodeApi {
     pub client: Client,
     settings: Settings,
     data: Arc<DataDir>,
     credentials: OnceLock<Credentials>,
+    signing_key: NatsKey,
     token: Mutex<Option<String>>,
 }
 
 impl NodeApi {
-    pub fn new(client: Client, settings: Settings, data: Arc<DataDir>, credentials: Option<Credentials>) -> NodeApi {
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        data: Arc<DataDir>,
+        credentials: Option<Credentials>,
+        signing_key: NatsKey,
+    ) -> NodeApi {
         let known = credentials.map(OnceLock::from).unwrap_or_default();
-        NodeApi { client, settings, data, credentials: known, token: Mutex::default() }
+        NodeApi { client, settings, data, credentials: known, signing_key, token: Mutex::default() }
     }
 
     /// Joins the project. Its name is written down before the call and the credentials before the answer counts, so that
@@ -32,8 +42,9 @@ impl NodeApi {
     pub async fn register(&self) -> Result<Identity, RegisterError> {
         let registration = self.registration()?;
         let join_token = self.join_token()?;
-        let body =
-            serde_json::to_vec(&self.settings.registration()).map_err(|e| RegisterError::Local(e.to_string()))?;
+        let mut body = self.settings.registration();
+        body.node.public_key = self.signing_key.public_key().parse().ok();
+        let body = serde_json::to_vec(&body).map_err(|e| RegisterError::Local(e.to_string()))?;
         let call = Call {
             method: Method::POST,
             path: &format!("/api/v1/projects/{}/nodes/register", self.settings.project),
@@ -57,7 +68,8 @@ impl NodeApi {
     }
 
     pub async fn beat(&self, credential: Credential, beat: &Beat) -> Result<HeartbeatAnswer, CallError> {
-        let body = heartbeat(beat, &self.settings);
+        let receipt = beat.switched.as_ref().and_then(|switched| self.receipt(switched));
+        let body = heartbeat(beat, receipt.as_ref(), &self.settings);
         self.node(Method::POST, "heartbeat", credential, Some(body.to_string().into_bytes())).await
     }
 
@@ -99,6 +111,26 @@ impl NodeApi {
         self.client.call_that_waits(call, wait).await
     }
 
+    /// None where the control plane knows another key of this node, or none: it would not keep the receipt.
+    fn receipt(&self, switched: &Switched) -> Option<SignedReceipt> {
+        let credentials = self.credentials.get()?;
+        if credentials.public_key != Some(self.signing_key.public_key()) {
+            tracing::warn!("no receipt: this node did not register with the key in node.nk");
+            return None;
+        }
+        let Target { bundle, counter } = &switched.target;
+        let receipt = Receipt {
+            org: credentials.org.clone(),
+            project: credentials.project.clone(),
+            node_id: credentials.node_id.clone(),
+            bundle_id: bundle.id.to_string(),
+            digest: bundle.digest.clone(),
+            counter: *counter,
+            activated_at: switched.at,
+        };
+        Some(trust::sign_receipt(&self.signing_key, &receipt))
+    }
+
     fn registration(&self) -> Result<Registration, StateError> {
         let (project, name) = (self.settings.project.to_string(), self.settings.name.to_string());
         // Another name is another registration, which must not be taken for a repetition.
@@ -120,7 +152,7 @@ impl NodeApi {
 
     fn keep(&self, answer: Registered) -> Result<Identity, StateError> {
         let server = self.settings.server_url.to_string();
-        let credentials = Credentials::new(answer, self.settings.name.as_str(), &server)?;
+        let credentials = Credentials::new(answer, self.settings.name.as_str(), &server, &self.signing_key)?;
         self.data.save_credentials(&credentials)?;
         self.data.end_registration()?;
         let identity = credentials.identity()?;
@@ -144,7 +176,7 @@ impl NodeApi {
 }
 
 /// The body of a heartbeat. What is not known is left out, which changes nothing at the server.
-fn heartbeat(beat: &Beat, settings: &Settings) -> Value {
+fn heartbeat(beat: &Beat, receipt: Option<&SignedReceipt>, settings: &Settings) -> Value {
     let mut body = Map::new();
     body.insert("health".to_owned(), json!({"status": "healthy"}));
     let texts = [
@@ -157,6 +189,9 @@ fn heartbeat(beat: &Beat, settings: &Settings) -> Value {
     if let Some(failure) = &beat.failure {
         let activation = json!({"bundle_id": failure.bundle.to_string(), "status": "failed", "error": failure.error});
         body.insert("activation".to_owned(), activation);
+    }
+    if let Some(receipt) = receipt {
+        body.insert("receipt".to_owned(), json!(receipt));
     }
     Value::Object(body)
 }

@@ -4,11 +4,14 @@
 //! it. A failed assignment stays failed until a higher counter arrives.
 
 use domain::{BundleId, BundleVersion};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use trust::Counter;
 
 /// How often an activation that never came to an end (the host or the agent stopped) is tried before it counts as failed.
 pub const INTERRUPTED_MAX: u32 = 3;
+/// Receipts that wait for the server at most; the control plane remembers eight assignments of a node.
+const UNTOLD_MAX: usize = 8;
 
 /// A bundle as it lies on the disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,13 @@ pub struct Failed {
     pub error: String,
 }
 
+/// An activation that succeeded, as a receipt tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    pub target: Target,
+    pub at: Timestamp,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -46,6 +56,9 @@ pub struct Progress {
     /// What was active before: where an operator goes back to.
     pub previous: Option<Bundle>,
     pub failed: Option<Failed>,
+    /// Activations whose receipts the server has not heard, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<Switched>,
 }
 
 impl Progress {
@@ -63,6 +76,19 @@ impl Progress {
         }
         self.switching = false;
         self.failed = None;
+    }
+
+    /// A success that a receipt is to tell. The newest ones are kept.
+    pub fn tell(&mut self, target: &Target, at: Timestamp) {
+        self.untold.retain(|switched| switched.target.counter < target.counter);
+        let old = (self.untold.len() + 1).saturating_sub(UNTOLD_MAX);
+        self.untold.drain(..old);
+        self.untold.push(Switched { target: target.clone(), at });
+    }
+
+    /// The server has heard all receipts up to this one.
+    pub fn told(&mut self, counter: Counter) {
+        self.untold.retain(|switched| switched.target.counter > counter);
     }
 
     /// The target cannot be activated. Says nothing of `switching`: the way back is a step of its own.
@@ -152,6 +178,20 @@ mod tests {
             assert_eq!(progress.is_failed(&target(2)), attempt == INTERRUPTED_MAX, "attempt {attempt}");
         }
         assert_eq!(progress.active, Some(target(1).bundle));
+    }
+
+    #[test]
+    fn receipts_wait_in_order_and_the_newest_eight_are_kept() {
+        let mut progress = Progress::default();
+        let counters = |progress: &Progress| -> Vec<u64> {
+            progress.untold.iter().map(|switched| switched.target.counter.position).collect()
+        };
+        (1..=9).for_each(|n| progress.tell(&target(n), Timestamp::UNIX_EPOCH));
+        assert_eq!(counters(&progress), [2, 3, 4, 5, 6, 7, 8, 9]);
+        progress.tell(&target(9), Timestamp::UNIX_EPOCH);
+        assert_eq!(counters(&progress).len(), 8, "the same once more is one receipt");
+        progress.told(target(7).counter);
+        assert_eq!(counters(&progress), [8, 9]);
     }
 
     #[test]

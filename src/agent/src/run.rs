@@ -58,6 +58,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     store.clean()?;
     let credentials = data.credentials()?;
     let identity = credentials.as_ref().map(|known| check(known, &settings)).transpose()?;
+    let signing_key = data.signing_key()?;
     let mut progress = known_progress(&data, &store, credentials.is_some())?;
     if credentials.is_some() {
         data.end_registration()?;
@@ -85,7 +86,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
     let bytes_max = UnpackLimits::default().archive_bytes_max;
     let driver = Driver {
         machine: Machine::new(pace, bytes_max, identity, progress, seed),
-        api: Arc::new(NodeApi::new(client, settings, data, credentials)),
+        api: Arc::new(NodeApi::new(client, settings, data, credentials, signing_key)),
         activation,
         started: Instant::now(),
         tasks: JoinSet::new(),
@@ -120,6 +121,7 @@ fn known_progress(data: &DataDir, store: &Store, registered: bool) -> Result<Pro
         // Assignments name their node, so what an earlier one accepted says nothing about this one.
         progress.accepted = None;
         progress.failed = None;
+        progress.untold.clear();
     }
     for bundle in [&mut progress.active, &mut progress.previous] {
         let gone = bundle.take_if(|bundle| !store.has(&bundle.digest));

@@ -145,6 +145,7 @@ impl Settings {
             metadata,
             join_token_id: None,
             approval_required: false,
+            public_key: None,
         };
         Register { node }
     }

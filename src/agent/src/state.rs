@@ -1,5 +1,5 @@
-//! What the agent keeps: who it is (`credentials.json`), what it accepted (`state.json`), and a registration that is under
-//! way (`registration.json`).
+//! What the agent keeps: who it is (`credentials.json`), what it signs with (`node.nk`), what it accepted (`state.json`), and a
+//! registration that is under way (`registration.json`).
 //!
 //! Invariant: each file is replaced whole and readable by its owner alone; while a [`DataDir`] lives, no other agent uses the
 //! directory. The progress is written before the credentials, so credentials without a progress mean that the file was lost,
@@ -18,10 +18,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use trust::nats::{KeyKind, NatsKey};
 
 const CREDENTIALS: &str = "credentials.json";
 const PROGRESS: &str = "state.json";
 const REGISTRATION: &str = "registration.json";
+const SIGNING_KEY: &str = "node.nk";
 const LOCK: &str = "lock";
 /// The proxy may run as another user of the agent's group.
 const DIRECTORY_MODE: u32 = 0o750;
@@ -72,10 +74,18 @@ pub struct Credentials {
     pub name: String,
     pub server_url: String,
     pub bundle_keys: Vec<PublicKeyBody>,
+    /// What it told that it signs with: the public half of `node.nk`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
 }
 
 impl Credentials {
-    pub fn new(answer: Registered, name: &str, server_url: &str) -> Result<Credentials, StateError> {
+    pub fn new(
+        answer: Registered,
+        name: &str,
+        server_url: &str,
+        signing_key: &NatsKey,
+    ) -> Result<Credentials, StateError> {
         if answer.node_id.parse::<NodeId>().is_err() {
             return Err(StateError::NodeId(answer.node_id));
         }
@@ -87,6 +97,7 @@ impl Credentials {
             name: name.to_owned(),
             server_url: server_url.to_owned(),
             bundle_keys: answer.bundle_keys,
+            public_key: Some(signing_key.public_key()),
         };
         credentials.identity().map(|_| credentials)
     }
@@ -163,6 +174,29 @@ impl DataDir {
 
     pub fn save_credentials(&self, credentials: &Credentials) -> Result<(), StateError> {
         write(&self.path.join(CREDENTIALS), credentials)
+    }
+
+    /// The key that the node signs with, made where there is none. Replaced only by an approval that makes the host this node: the
+    /// control plane knows one key of a node.
+    pub fn signing_key(&self) -> Result<NatsKey, StateError> {
+        let path = self.path.join(SIGNING_KEY);
+        match read_secret(&path) {
+            Ok(seed) => {
+                let key = std::str::from_utf8(&seed).ok().and_then(|seed| NatsKey::from_seed(KeyKind::User, seed).ok());
+                key.ok_or(StateError::Damaged { path })
+            }
+            Err(e) if e.io_kind() == Some(io::ErrorKind::NotFound) => {
+                let key = NatsKey::generate(KeyKind::User);
+                write_secret(&path, format!("{}\n", key.seed()).as_bytes())?;
+                Ok(key)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// From now on this node signs with `key`.
+    pub fn save_signing_key(&self, key: &NatsKey) -> Result<(), StateError> {
+        Ok(write_secret(&self.path.join(SIGNING_KEY), key.seed().as_bytes())?)
     }
 
     pub fn progress(&self) -> Result<Option<Progress>, StateError> {

@@ -52,7 +52,9 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Exit::Ok => "done",
-            Exit::Failure => "refused or failed; a bundle did not compile, a rollout failed or was cancelled",
+            Exit::Failure => {
+                "refused or failed; a bundle did not compile, a rollout failed or was cancelled, a signature is wrong"
+            }
             Exit::Usage => "wrong command line; nothing was sent",
             Exit::NotFound => "no such resource",
             Exit::Auth => "the credential is missing, refused, or may not do this",
@@ -108,7 +110,7 @@ mod tests {
         let rows = Exit::ALL.map(|exit| format!("{} {}\n", exit.code(), exit.meaning()));
         expect![[r#"
             0 done
-            1 refused or failed; a bundle did not compile, a rollout failed or was cancelled
+            1 refused or failed; a bundle did not compile, a rollout failed or was cancelled, a signature is wrong
             2 wrong command line; nothing was sent
             3 no such resource
             4 the credential is missing, refused, or may not do this

@@ -54,7 +54,7 @@ impl List {
     }
 
     /// With `--all` the body is that of one large page: it holds every entry and `next` is null.
-    async fn fetch(&self, session: &mut Session<'_>) -> Result<Value, CliError> {
+    pub async fn fetch(&self, session: &mut Session<'_>) -> Result<Value, CliError> {
         let mut request = self.request.clone();
         if let Some(limit) = self.paging.limit {
             request.query.insert("limit".to_owned(), limit.to_string());

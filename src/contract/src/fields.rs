@@ -230,6 +230,13 @@ impl Fields {
         }
     }
 
+    /// What is wrong with a nested object is wrong with this one.
+    pub(crate) fn take_errors(&mut self, inner: Fields) {
+        for (field, messages) in inner.errors.0 {
+            messages.into_iter().for_each(|message| self.error(&field, message));
+        }
+    }
+
     pub fn errors(self) -> FieldErrors {
         self.errors
     }

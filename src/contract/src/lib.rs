@@ -11,6 +11,7 @@ mod node;
 mod operation;
 mod page;
 mod project;
+mod receipt;
 mod report;
 mod rollout;
 mod route;
@@ -41,6 +42,7 @@ pub use node::{
 pub use operation::{Answer, Operation, Request};
 pub use page::Page;
 pub use project::{CreateProject, ProjectBody, UpdateProject};
+pub use receipt::{ReceiptBody, ReceiptInput, ReplaceKey};
 pub use report::{ReportCursor, ReportWindow, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent};
 pub use rollout::{
     CreateRollout, ProgressBody, RollbackBody, RollbackNodes, RolloutBody, RolloutDetail, RolloutNodeBody, StepBody,

@@ -1,6 +1,7 @@
 //! The node API on the wire, as the registration document fixes it.
 
 use crate::fields::{FieldErrors, Fields};
+use crate::receipt::{ReceiptInput, receipt};
 use domain::BundleId;
 use domain::node::{ActivationFailed, Node, Registered as RegisteredFact, Report};
 use jiff::Timestamp;
@@ -33,6 +34,7 @@ impl Register {
         let hostname = fields.text("hostname", TEXT_CHARS_MAX);
         let capabilities = capabilities(&mut fields);
         let metadata = fields.object("metadata", METADATA_BYTES_MAX).unwrap_or_default();
+        let public_key = fields.parsed("public_key");
         let node = name.map(|name| RegisteredFact {
             name,
             labels,
@@ -43,6 +45,7 @@ impl Register {
             metadata,
             join_token_id: None,
             approval_required: false,
+            public_key,
         });
         fields.finish(node.map(|node| Register { node }))
     }
@@ -111,6 +114,7 @@ pub struct Heartbeat {
     pub health: Option<Map<String, Value>>,
     pub metrics: Option<Map<String, Value>>,
     pub activation: Option<Activation>,
+    pub receipt: Option<ReceiptInput>,
 }
 
 impl Heartbeat {
@@ -127,7 +131,8 @@ impl Heartbeat {
         let health = fields.object("health", HEALTH_BYTES_MAX);
         let metrics = fields.object("metrics", HEALTH_BYTES_MAX);
         let activation = activation(&mut fields);
-        fields.finish(Some(Heartbeat { report, health, metrics, activation }))
+        let receipt = receipt(&mut fields);
+        fields.finish(Some(Heartbeat { report, health, metrics, activation, receipt }))
     }
 
     pub fn failed_activation(&self) -> Option<ActivationFailed> {
@@ -212,6 +217,9 @@ pub struct NodeBody {
     /// What it registered with.
     #[serde(default)]
     pub join_token_id: Option<String>,
+    /// The nkey that it signs with.
+    #[serde(default)]
+    pub public_key: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub capabilities: Vec<String>,
     pub version: Option<String>,
@@ -244,6 +252,7 @@ impl NodeBody {
             status: node.status.as_str().to_owned(),
             approved: node.approved,
             join_token_id: node.join_token.map(|id| id.to_string()),
+            public_key: node.public_key.as_ref().map(|key| key.to_string()),
             labels: node.labels.as_map().clone(),
             capabilities: node.capabilities.clone(),
             version: node.version.clone(),
@@ -321,9 +330,7 @@ fn activation(fields: &mut Fields) -> Option<Activation> {
         inner.error("bundle_id", "is required");
     }
     let activation = id.zip(status).map(|(bundle_id, status)| Activation { bundle_id, status, error });
-    for (field, messages) in inner.errors().0 {
-        messages.into_iter().for_each(|message| fields.error(&field, message));
-    }
+    fields.take_errors(inner);
     activation
 }
 
@@ -344,9 +351,10 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_named() {
-        let errors = Register::parse(json!({"name": "-x", "labels": {"a": 1}, "ip": "x", "capabilities": [1]}));
+        let errors = Register::parse(json!({"name": "-x", "labels": {"a": 1}, "ip": "x", "capabilities": [1],
+            "public_key": "U"}));
         let fields: Vec<String> = errors.unwrap_err().0.into_keys().collect();
-        assert_eq!(fields, ["capabilities", "ip", "labels", "name"]);
+        assert_eq!(fields, ["capabilities", "ip", "labels", "name", "public_key"]);
         let errors =
             Heartbeat::parse(json!({"active_bundle_id": "bundle-uuid-if-running", "health": [], "activation": {}}));
         let fields: Vec<String> = errors.unwrap_err().0.into_keys().collect();

@@ -27,6 +27,7 @@ pub enum Operation {
     NodeConfig,
     NodeMetrics,
     NodeWafEvents,
+    NodeReceipts,
     NodeAllEvents,
     NodeAllWafEvents,
     BundleCreate,
@@ -58,7 +59,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub const ALL: [Operation; 46] = [
+    pub const ALL: [Operation; 47] = [
         Operation::ProjectCreate,
         Operation::ProjectList,
         Operation::ProjectUpdate,
@@ -77,6 +78,7 @@ impl Operation {
         Operation::NodeConfig,
         Operation::NodeMetrics,
         Operation::NodeWafEvents,
+        Operation::NodeReceipts,
         Operation::NodeAllEvents,
         Operation::NodeAllWafEvents,
         Operation::BundleCreate,
@@ -128,6 +130,7 @@ impl Operation {
             Operation::NodeConfig => "node.config",
             Operation::NodeMetrics => "node.metrics",
             Operation::NodeWafEvents => "node.waf_events",
+            Operation::NodeReceipts => "node.receipts",
             Operation::NodeAllEvents => "node.all_events",
             Operation::NodeAllWafEvents => "node.all_waf_events",
             Operation::BundleCreate => "bundle.create",

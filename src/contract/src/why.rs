@@ -85,7 +85,7 @@ impl RolloutWhy {
 /// `GET …/nodes/{id}/why`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeWhy {
-    /// What holds: `as_desired`, `nothing_assigned`, `waits_for_step`, `not_reported`, `offline`, `activation_failed`,
+    /// What holds: `as_desired`, `nothing_assigned`, `waits_for_approval`, `waits_for_step`, `not_reported`, `offline`, `activation_failed`,
     /// `offer_withheld` or `bundle_not_deployable`.
     pub predicate: String,
     /// The whole sentence.

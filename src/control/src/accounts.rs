@@ -96,6 +96,27 @@ pub async fn run(control: Control, client: Client, signer: AccountSigner) {
     }
 }
 
+/// On a replica that does not hold the key: tells when nobody else makes revocations known.
+pub async fn look_on(control: Control) {
+    let mut missing_since: Option<Instant> = None;
+    loop {
+        tokio::time::sleep(PUSH_EVERY).await;
+        let kept = match control.records().get(Bucket::Accounts, KEY).await {
+            Ok(record) => record.and_then(|record| rmp_serde::from_slice::<Kept>(&record.value).ok()),
+            Err(_) => continue,
+        };
+        let managed = kept.map(|kept| kept.managed).unwrap_or_default();
+        let wanted = control.views().read().enrollments.revocations(now());
+        missing_since = match wanted.keys().all(|key| managed.contains(key)) {
+            true => None,
+            false => missing_since.or_else(|| Some(Instant::now())),
+        };
+        let is_late = missing_since.is_some_and(|since| since.elapsed() >= PUSH_EVERY);
+        let warning = "hosts are revoked and NATS does not know: no replica has keys.operator_signing_key";
+        control.set_revocations_behind(is_late.then(|| warning.to_owned()));
+    }
+}
+
 /// Until a fact revokes something, or the pause is over.
 async fn wait(facts: &mut Receiver<Arc<Recorded>>, pause: Duration) {
     let asleep = tokio::time::sleep(pause);

@@ -74,7 +74,8 @@ impl Fact {
     }
 
     /// A fact that was decided on what all aggregates of its kind in the project look like; the newest fact of any of them
-    /// stands at `expected`.
+    /// stands at `expected`. While facts are in flight, a replicated stream compares only guards of the same filter: such facts
+    /// exclude each other, and the aggregate must bear one of its other facts in between.
     pub fn among(aggregate: Aggregate, expected: Position, event: Event) -> Fact {
         Fact { guard: Guard { filter: aggregate.kind_filter(), expected }, aggregate, event }
     }

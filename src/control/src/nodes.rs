@@ -5,6 +5,7 @@ mod authenticate;
 mod heartbeat;
 mod ingest;
 mod offer;
+mod receipt;
 mod register;
 mod rotate;
 mod token;

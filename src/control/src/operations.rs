@@ -7,6 +7,7 @@ mod bundle;
 pub(crate) mod enroll;
 mod node;
 mod project;
+mod receipt;
 mod report;
 mod rollout;
 mod stream;
@@ -99,6 +100,7 @@ impl Control {
             Operation::NodeEvents | Operation::NodeAllEvents => call.list_reports(ReportKind::Events).await,
             Operation::NodeMetrics => call.list_reports(ReportKind::Metrics).await,
             Operation::NodeWafEvents | Operation::NodeAllWafEvents => call.list_reports(ReportKind::WafEvents).await,
+            Operation::NodeReceipts => call.list_receipts().await,
             Operation::NodeConfig => call.show_config().await,
             Operation::BundleCreate => call.create_bundle().await,
             Operation::BundleList => call.list_bundles(),

@@ -18,6 +18,7 @@ pub struct ControlSettings {
     /// Compilations at once.
     pub compile_concurrency: usize,
     pub rollout_paused_max_s: u32,
+    pub rollout_pending_max_s: u32,
     /// How long a heartbeat waits for others to share a message with.
     pub pulse_linger_ms: u64,
     pub pulse_batch_beats_max: usize,
@@ -50,6 +51,7 @@ impl Default for ControlSettings {
             assignment_ttl_s: 86_400,
             compile_concurrency: 1,
             rollout_paused_max_s: 604_800,
+            rollout_pending_max_s: 2_592_000,
             pulse_linger_ms: 1,
             pulse_batch_beats_max: 2_000,
             snapshot_every_facts: 50_000,
@@ -67,6 +69,10 @@ impl Default for ControlSettings {
 
 impl ControlSettings {
     pub(crate) fn rollout_limits(&self) -> Limits {
-        Limits { paused_max_s: self.rollout_paused_max_s, beat_age_max_s: self.heartbeat_interval_s.saturating_mul(2) }
+        Limits {
+            paused_max_s: self.rollout_paused_max_s,
+            pending_max_s: self.rollout_pending_max_s,
+            beat_age_max_s: self.heartbeat_interval_s.saturating_mul(2),
+        }
     }
 }

@@ -21,6 +21,30 @@ pub struct StoreMetrics {
     beats_failed: Counter,
     blob_bytes: Family<Outcome, Counter>,
     fold_lag: Gauge,
+    receipts: Family<Outcome, Counter>,
+}
+
+/// What became of a receipt that a heartbeat carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReceiptOutcome {
+    Kept,
+    /// It is kept already, or a newer one is.
+    Repeated,
+    /// Not genuine, or of nothing that was assigned.
+    Dropped,
+}
+
+impl ReceiptOutcome {
+    const ALL: [ReceiptOutcome; 3] = [ReceiptOutcome::Kept, ReceiptOutcome::Repeated, ReceiptOutcome::Dropped];
+
+    fn label(self) -> Outcome {
+        let outcome = match self {
+            ReceiptOutcome::Kept => "kept",
+            ReceiptOutcome::Repeated => "repeated",
+            ReceiptOutcome::Dropped => "dropped",
+        };
+        [("outcome", outcome)]
+    }
 }
 
 /// What became of one append.
@@ -56,7 +80,11 @@ impl Default for StoreMetrics {
             beats_failed: Counter::default(),
             blob_bytes: Family::default(),
             fold_lag: Gauge::default(),
+            receipts: Family::default(),
         };
+        for outcome in ReceiptOutcome::ALL {
+            drop(metrics.receipts.get_or_create(&outcome.label()));
+        }
         for outcome in Appended::ALL {
             drop(metrics.appends.get_or_create(&outcome.label()));
         }
@@ -78,6 +106,8 @@ impl StoreMetrics {
         let help = "Messages that carried them: heartbeats of one moment share one";
         registry.register("pulse_messages", help, self.beat_messages.clone());
         registry.register("pulse_beats_failed", "Heartbeats that could not be stored", self.beats_failed.clone());
+        let help = "Receipts of activations in heartbeats by what became of them";
+        registry.register("activation_receipts", help, self.receipts.clone());
         let help = "Bytes of bundles and their sources, to and from the store";
         registry.register_with_unit("blob", help, Unit::Bytes, self.blob_bytes.clone());
     }
@@ -85,6 +115,15 @@ impl StoreMetrics {
     pub(crate) fn appended(&self, outcome: Appended, took: Duration) {
         self.appends.get_or_create(&outcome.label()).inc();
         self.append_duration.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn receipt(&self, outcome: ReceiptOutcome) {
+        self.receipts.get_or_create(&outcome.label()).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn receipts_dropped(&self) -> u64 {
+        self.receipts.get_or_create(&ReceiptOutcome::Dropped.label()).get()
     }
 
     pub(crate) fn beats(&self, count: usize, stored: bool) {

@@ -20,6 +20,7 @@ mod lists;
 mod liveness;
 mod offers;
 mod operations;
+mod receipts;
 mod registration;
 mod replicas;
 mod reports;

@@ -149,7 +149,7 @@ pub enum Rejection {
     VersionTaken,
     #[error("Only compiled bundles can be revoked")]
     NotCompiled,
-    #[error("Bundle must be compiled before it is assigned")]
+    #[error("Bundle must be compiled before assignment")]
     NotAssignable,
     #[error("Bundle has been revoked")]
     Revoked,

@@ -147,7 +147,7 @@ macro_rules! events {
 
             pub(crate) fn read(name: &str, v: u32, data: &str) -> Result<Option<Event>, serde_json::Error> {
                 Ok(match (name, v) {
-                    $(($name, $version $(| $older)*) => Some(Event::$variant(serde_json::from_str(data)?)),)+
+                    $(($name, v) if [$version $(, $older)*].contains(&v) => Some(Event::$variant(serde_json::from_str(data)?)),)+
                     _ => None,
                 })
             }

@@ -1,6 +1,12 @@
 //! A node: one proxy's membership in a project. Its liveness is not history (that is the `PULSE` stream's); what a heartbeat
 //! changes is.
 
+mod keys;
+mod receipt;
+
+pub use keys::{KeyRotated, PublicKey, PublicKeyError, SignsAlready, rotate_key};
+pub use receipt::{ACTIVATION_RECEIPT, ActivationReceipt, Claim, Counter, ReceiptRejection, keep_receipt};
+
 use crate::event::events;
 use crate::{BundleId, JoinTokenId, Labels, NodeId, NodeName, Position, Slug};
 use jiff::Timestamp;
@@ -11,11 +17,11 @@ use thiserror::Error;
 
 events! {
     /// A proxy joined a project; its name is unique there.
-    Registered(Registered) = "registered" v 2 reads 1,
+    Registered(Registered) = "registered" v 3 reads 1 reads 2,
     /// An operator lets a node take part that registered with a token which asks for that.
     Approved(Approved) = "approved" v 1,
     /// The node has another key, which was shown once; only a hash of it is kept, and not here.
-    KeyRotated(KeyRotated) = "key_rotated" v 1,
+    KeyRotated(KeyRotated) = "key_rotated" v 2 reads 1,
     /// The first heartbeat, or the first after an absence.
     Online(Report) = "online" v 1,
     /// The node runs another bundle than before.
@@ -24,6 +30,8 @@ events! {
     Changed(Report) = "changed" v 1,
     /// The node could not activate a bundle and went on with what it ran before.
     ActivationFailed(ActivationFailed) = "activation_failed" v 1,
+    /// The node's signed statement of what it activated under which assignment; anybody can verify it.
+    ActivationReceipt(ActivationReceipt) = "activation_receipt" v 1,
     /// No heartbeat for the configured time (120 s).
     Offline(Offline) = "offline" v 1,
     /// Removed with its credentials; its name is free again.
@@ -51,19 +59,13 @@ pub struct Registered {
     /// The node gets no work until an operator approves it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub approval_required: bool,
+    /// The key that the node signs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<PublicKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Approved {}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct KeyRotated {
-    /// Names the key; says nothing about its secret.
-    pub key_id: String,
-    /// An operator's: older keys and tokens are good for nothing from now on. Otherwise the node replaced its key itself, and
-    /// the old one lives until the new one is used, for ten minutes at most.
-    pub reset: bool,
-}
 
 /// What a heartbeat says of the node. In a fact: only what changed. Omitted fields change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -154,6 +156,10 @@ pub struct Node {
     pub key_was_reset: bool,
     /// When an operator last replaced the key; tokens from before are refused.
     pub key_reset_at: Option<Timestamp>,
+    /// What it signs with.
+    pub public_key: Option<PublicKey>,
+    /// The newest assignment that it has signed a receipt for.
+    pub receipt: Option<Counter>,
     pub status: Status,
     /// When `status` last changed.
     pub status_since: Timestamp,
@@ -167,8 +173,8 @@ pub struct Node {
     /// The last-seen time that the newest `offline` fact carries; newer ones are in the presence view.
     pub last_seen_at: Option<Timestamp>,
     pub registered_at: Timestamp,
-    /// Where the registration stands.
-    pub registered: Position,
+    /// Since when it takes part: where its registration stands, or its approval.
+    pub joined: Position,
     pub position: Position,
 }
 
@@ -184,9 +190,9 @@ pub enum Command {
         last_seen_at: Option<Timestamp>,
     },
     Approve,
-    RotateKey {
+    /// An operator replaces the node's secret.
+    ResetKey {
         key_id: String,
-        reset: bool,
     },
     Delete,
 }
@@ -213,7 +219,7 @@ pub fn decide(node: &Node, command: Command) -> Option<Event> {
             (node.status != Status::Offline).then_some(Event::Offline(Offline { last_seen_at }))
         }
         Command::Approve => (!node.approved).then_some(Event::Approved(Approved {})),
-        Command::RotateKey { key_id, reset } => Some(Event::KeyRotated(KeyRotated { key_id, reset })),
+        Command::ResetKey { key_id } => Some(Event::KeyRotated(KeyRotated { key_id, reset: true, public_key: None })),
         Command::Delete => Some(Event::Deleted(Deleted {})),
     }
 }
@@ -279,6 +285,8 @@ impl Node {
             key_id: None,
             key_was_reset: false,
             key_reset_at: None,
+            public_key: fact.public_key,
+            receipt: None,
             status: Status::Unknown,
             status_since: time,
             status_position: position,
@@ -288,7 +296,7 @@ impl Node {
             failure: None,
             last_seen_at: None,
             registered_at: time,
-            registered: position,
+            joined: position,
             position,
         }
     }
@@ -298,13 +306,17 @@ impl Node {
         self.position = position;
         match event {
             Event::Registered(_) | Event::Deleted(_) => {}
-            Event::Approved(_) => self.approved = true,
+            Event::Approved(_) => (self.approved, self.joined) = (true, position),
             Event::KeyRotated(fact) => {
                 (self.key_id, self.key_was_reset) = (Some(fact.key_id.clone()), fact.reset);
                 if fact.reset {
                     self.key_reset_at = Some(time);
                 }
+                if fact.public_key.is_some() {
+                    self.public_key.clone_from(&fact.public_key);
+                }
             }
+            Event::ActivationReceipt(receipt) => self.receipt = self.receipt.max(Some(receipt.counter)),
             Event::Online(report) => {
                 self.apply(report, time, position);
                 self.become_status(Status::Online, time, position);

@@ -16,7 +16,7 @@ mod selector;
 pub use decide::{Command, Rejection, decide};
 pub use engine::{Blocker, Limits, Verdict, evaluate};
 pub use explain::{EVIDENCE_NODES_MAX, Evidence, Explanation, NodeExplanation, explain, explain_node};
-pub use late::{LateAssigned, LateJoiners, awaits, late_joiner};
+pub use late::{LateAssigned, LateJoiners, Owed, is_meant};
 pub use nodes::{Member, NodeReport, NodeState, members, report};
 pub use progress::{NodeProgress, Progress, deferred, node_progress, progress};
 pub use rollback::{
@@ -53,7 +53,7 @@ events! {
     Completed(Completed) = "completed" v 1,
     /// Ended without success; assignments that were not taken yet are withdrawn.
     Failed(Failed) = "failed" v 1,
-    /// Ended by an operator, or because it was paused for too long; assignments that were not taken yet are withdrawn.
+    /// Ended by an operator, or because it was paused or pending for too long; assignments that were not taken yet are withdrawn.
     Cancelled(Cancelled) = "cancelled" v 1,
     /// Ended, if it has not yet, by an operator who wants back what ran before: assigns each listed node the bundle that it ran
     /// before the rollout. Its position is the counter of their assignments. Further ones list further nodes.
@@ -143,6 +143,8 @@ pub enum Reason {
     BundleRevoked,
     /// Paused for longer than the installation allows.
     PausedTooLong,
+    /// Not started for longer than the installation allows.
+    PendingTooLong,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -306,6 +308,7 @@ impl Rollout {
             Event::Started(_) if self.state == State::Pending => {
                 (self.state, self.started_at, self.waiting_from) = (State::Running, Some(time), time);
             }
+            // A cancellation came first.
             Event::Started(_) => {}
             Event::StepStarted(started) => self.start_step(started, time),
             Event::StepCompleted(completed) => {
@@ -368,7 +371,7 @@ impl Rollout {
 
     /// Not at its end, or its rollback is not: the engine has to look at it.
     pub fn is_live(&self) -> bool {
-        !self.state.is_terminal() || self.rollback.as_ref().is_some_and(|rollback| rollback.ended.is_none())
+        !self.state.is_terminal() || self.is_rolling_back()
     }
 
     /// No other rollout and no direct assignment may touch the nodes that it is for.
@@ -376,8 +379,12 @@ impl Rollout {
         matches!(self.state, State::Running | State::Paused { .. })
     }
 
-    /// A node that asks gets none of what its steps assigned.
+    /// A node that asks gets none of what its steps assigned. The end of a rollback withdraws what was withheld.
     pub fn withholds_offers(&self) -> bool {
-        matches!(self.state, State::Paused { .. }) || self.rollback.is_some()
+        matches!(self.state, State::Paused { .. }) || self.is_rolling_back()
+    }
+
+    fn is_rolling_back(&self) -> bool {
+        self.rollback.as_ref().is_some_and(|rollback| rollback.ended.is_none())
     }
 }

@@ -81,6 +81,9 @@ pub(crate) async fn read(
 
 /// The bytes of a body, whatever it is named.
 pub(crate) async fn read_any(body: Body, bytes_max: usize, timeout: Duration) -> Result<Bytes, ApiError> {
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large(bytes_max));
+    }
     let Ok(read) = tokio::time::timeout(timeout, Limited::new(body, bytes_max).collect()).await else {
         return Err(ApiError::new(ErrorCode::RequestTimeout, "the body did not arrive in time"));
     };

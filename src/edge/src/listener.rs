@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tls::Certificate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -49,7 +50,7 @@ enum Phase {
 /// Bound sockets that nobody serves yet.
 pub struct Listeners {
     http: Option<TcpListener>,
-    https: Option<(TcpListener, TlsAcceptor)>,
+    https: Option<(TcpListener, Arc<Certificate>, TlsAcceptor)>,
     times: Times,
     connections_max: u32,
     shutdown_timeout: Duration,
@@ -62,8 +63,9 @@ impl Listeners {
             (true, _) => None,
             (false, None) => return Err(ListenError::NoCertificate),
             (false, Some(files)) => {
-                let acceptor = tls::acceptor(files)?;
-                Some((bind("https", &config.https).await?, acceptor))
+                let certificate = Arc::new(Certificate::load(files)?);
+                let acceptor = certificate.acceptor()?;
+                Some((bind("https", &config.https).await?, certificate, acceptor))
             }
         };
         let http = match config.http.is_empty() {
@@ -81,7 +83,7 @@ impl Listeners {
     }
 
     pub fn https_address(&self) -> Option<SocketAddr> {
-        self.https.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+        self.https.as_ref().and_then(|(listener, ..)| listener.local_addr().ok())
     }
 }
 
@@ -100,8 +102,8 @@ pub async fn serve(edge: Edge, listeners: Listeners, shutdown: impl Future<Outpu
                 }
             },
             async {
-                if let Some((listener, acceptor)) = listeners.https {
-                    door.accept(listener, Some(acceptor)).await;
+                if let Some((listener, certificate, acceptor)) = listeners.https {
+                    tokio::join!(door.accept(listener, Some(acceptor)), certificate.keep_fresh());
                 }
             },
         );

@@ -91,6 +91,27 @@ pub trait JournalReader: Send + Sync {
     /// Every fact after `after`, in order, without gaps and without end. The stream mends itself over reconnects and server
     /// restarts; it never skips. Dropping it stops following.
     fn follow(&self, after: Position) -> BoxStream<'static, Stored>;
+    /// Facts of the past under one filter, oldest first, as far as the question's bounds allow.
+    fn facts(&self, question: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>>;
+}
+
+/// Which facts somebody wants, and how many at most: the work of one question is bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactQuestion {
+    /// A stored subject, with wildcards where wanted.
+    pub filter: String,
+    /// Only facts after this one.
+    pub after: Position,
+    pub facts_max: usize,
+    /// Reading ends with the fact whose body reaches this many bytes in all.
+    pub bytes_max: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub found: Vec<Stored>,
+    /// A bound ended the reading, and there are more.
+    pub is_cut: bool,
 }
 
 /// A KV record with the revision that the next compare-and-set must name.

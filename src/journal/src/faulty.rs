@@ -5,8 +5,8 @@
 //! Reading is delayed and refused but never reordered or repeated: followers of the real backend mend that themselves.
 
 use crate::contract::{
-    Append, Bucket, JournalReader, JournalWriter, Outcome, Pulse, PulseKind, PulseMessage, Record, RecordChange,
-    Records, StoreError, Stored,
+    Append, Bucket, FactQuestion, Facts, JournalReader, JournalWriter, Outcome, Pulse, PulseKind, PulseMessage, Record,
+    RecordChange, Records, StoreError, Stored,
 };
 use bytes::Bytes;
 use domain::Position;
@@ -158,6 +158,10 @@ impl<B: JournalReader> JournalReader for Faulty<B> {
 
     fn follow(&self, after: Position) -> BoxStream<'static, Stored> {
         late(self.dice.clone(), self.backend.follow(after))
+    }
+
+    fn facts(&self, question: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        Box::pin(self.attempt_once(self.backend.facts(question)))
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod append;
 mod blobs;
 mod chunks;
+mod facts;
 mod ordered;
 mod pulse;
 mod records;
@@ -15,7 +16,7 @@ mod telemetry;
 
 pub(crate) use api::{Api, Failure};
 
-use crate::contract::{JournalReader, StoreError, Stored};
+use crate::contract::{FactQuestion, Facts, JournalReader, StoreError, Stored};
 use crate::declaration::FLEET;
 use async_nats::{Client, header};
 use domain::Position;
@@ -55,6 +56,10 @@ impl JournalReader for JetStream {
     fn follow(&self, after: Position) -> BoxStream<'static, Stored> {
         let facts = Ordered::new(self.api.clone(), FLEET, Start::After(after.0));
         facts.without_gaps().into_stream(|delivery| Some(stored(delivery)))
+    }
+
+    fn facts(&self, question: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        Box::pin(facts::facts(&self.api, question))
     }
 }
 

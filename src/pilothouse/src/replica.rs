@@ -100,9 +100,10 @@ impl Replica {
             if let Some((client, account_id)) = self.logins {
                 beside.spawn(control::logins::run(control.clone(), client, account_id));
             }
-            if let Some((client, signer)) = self.accounts {
-                beside.spawn(control::accounts::run(control.clone(), client, signer));
-            }
+            match self.accounts {
+                Some((client, signer)) => beside.spawn(control::accounts::run(control.clone(), client, signer)),
+                None => beside.spawn(control::accounts::look_on(control.clone())),
+            };
             tokio::pin!(edge);
             let ended = tokio::select! {
                 () = &mut edge => bail!("the HTTP edge ended"),
@@ -315,6 +316,7 @@ fn control_settings(settings: &Settings, http: SocketAddr) -> Result<ControlSett
         assignment_ttl_s: bundles.assignment_ttl_s,
         compile_concurrency: bundles.compile_concurrency,
         rollout_paused_max_s: settings.rollouts.paused_max_s,
+        rollout_pending_max_s: settings.rollouts.pending_max_s,
         pulse_linger_ms: settings.pulse.linger_ms,
         pulse_batch_beats_max: settings.pulse.batch_beats_max,
         snapshot_every_facts: settings.storage.snapshot_every_facts,

@@ -154,6 +154,7 @@ pub struct Bundles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollouts {
     pub paused_max_s: u32,
+    pub pending_max_s: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +248,10 @@ impl Settings {
                 assignment_ttl_s: from.integer("bundles.assignment_ttl_s", 300..=2_592_000)?,
                 compile_concurrency: from.integer("bundles.compile_concurrency", 1..=64)?,
             },
-            rollouts: Rollouts { paused_max_s: from.integer("rollouts.paused_max_s", 60..=31_536_000)? },
+            rollouts: Rollouts {
+                paused_max_s: from.integer("rollouts.paused_max_s", 60..=31_536_000)?,
+                pending_max_s: from.integer("rollouts.pending_max_s", 60..=31_536_000)?,
+            },
             pulse: Pulse {
                 linger_ms: from.integer("pulse.linger_ms", 0..=1_000)?,
                 batch_beats_max: from.integer("pulse.batch_beats_max", 1..=10_000)?,

@@ -111,7 +111,7 @@ fn with_purpose(json: &[u8]) -> Vec<u8> {
     [PURPOSE, json].concat()
 }
 
-fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     text.len() == DIGEST_CHARS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 

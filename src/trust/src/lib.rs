@@ -7,6 +7,7 @@
 mod assignment;
 mod download;
 pub mod nats;
+mod receipt;
 mod seal;
 mod signing;
 pub mod tls;
@@ -14,6 +15,7 @@ mod token;
 
 pub use assignment::{Assignment, AssignmentError, Counter, SignedAssignment, sign_assignment, verify_assignment};
 pub use download::{sign_download, verify_download};
+pub use receipt::{Receipt, ReceiptError, SignedReceipt, sign_receipt, verify_receipt};
 pub use seal::{MasterKey, MasterKeyError, SealError, new_secret, random_bytes, same_bytes, secret_hash};
 pub use signing::{KeyError, PublicKey, Signature, SigningKey};
 pub use token::{TOKEN_BYTES_MAX, TokenClaims, TokenError, sign_token, token_key_id, verify_token};

@@ -60,6 +60,11 @@ impl PublicKey {
         self.0.as_bytes()
     }
 
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<PublicKey, KeyError> {
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::PublicKey)?;
+        if key.is_weak() { Err(KeyError::PublicKey) } else { Ok(Self(key)) }
+    }
+
     /// `<prefix>_` and 16 lowercase hex digits of the public key's SHA-256. The prefix says what the key is for: `sk` signs
     /// node tokens, `bk` bundles and assignments.
     pub fn key_id(&self, prefix: &str) -> String {
@@ -84,9 +89,7 @@ impl FromStr for PublicKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let bytes = decode(text).ok_or(KeyError::PublicKey)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::PublicKey)?;
-        if key.is_weak() { Err(KeyError::PublicKey) } else { Ok(Self(key)) }
+        PublicKey::from_bytes(&decode(text).ok_or(KeyError::PublicKey)?)
     }
 }
 

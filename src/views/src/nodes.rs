@@ -1,7 +1,7 @@
 //! Nodes with what they should run, indexed by project and name.
 
 use domain::bundle;
-use domain::fleet::{Assigner, Desired};
+use domain::fleet::{Assigned, Assigner, Desired};
 use domain::node::{Event, Node, Status};
 use domain::rollout::{self, Rollout};
 use domain::{BundleId, Labels, NodeId, NodeName, Position, RolloutId, Slug};
@@ -17,7 +17,12 @@ pub struct NodeRow {
     pub desired: Option<Desired>,
     /// The one before, of somebody else, if that was not withdrawn: what a withdrawn assignment falls back to.
     pub previous: Option<Desired>,
+    /// The newest assignments, oldest first, whether or not they still stand: what a receipt may be for.
+    pub assigned: Vec<Assigned>,
 }
+
+/// A node that signs for an assignment older than this many others signs too late.
+const ASSIGNED_MAX: usize = 8;
 
 #[derive(Debug, Default, PartialEq)]
 pub struct Nodes {
@@ -126,7 +131,7 @@ impl Nodes {
         match event {
             Event::Registered(fact) => {
                 let node = Node::registered((org.clone(), project.clone(), id), fact, time, position);
-                self.insert(NodeRow { node, desired: None, previous: None });
+                self.insert(NodeRow { node, desired: None, previous: None, assigned: Vec::new() });
                 self.set_registered_position(project.clone(), position);
             }
             Event::Deleted(_) => {
@@ -142,7 +147,8 @@ impl Nodes {
             | Event::ActivationFailed(_)
             | Event::Offline(_)
             | Event::Approved(_)
-            | Event::KeyRotated(_) => {
+            | Event::KeyRotated(_)
+            | Event::ActivationReceipt(_) => {
                 if let Some(row) = self.by_id.get_mut(&id) {
                     row.node.evolve(event, time, position);
                 }
@@ -153,8 +159,8 @@ impl Nodes {
     /// A direct assignment.
     pub(crate) fn apply_bundle(&mut self, id: BundleId, event: &bundle::Event, time: Timestamp, position: Position) {
         if let bundle::Event::Assigned(assigned) = event {
-            let (by, before) = (Assigner::Operator, None);
-            let desired = Desired { bundle: id, by, before, position, assigned_at: time };
+            let (by, before, decided) = (Assigner::Operator, None, position);
+            let desired = Desired { bundle: id, by, before, decided, position, assigned_at: time };
             self.assign(&assigned.node_ids, &desired);
         }
     }
@@ -170,7 +176,7 @@ impl Nodes {
     ) {
         let desired = |bundle| {
             let by = Assigner::Rollout(id);
-            Desired { bundle, by, before: None, position, assigned_at: time }
+            Desired { bundle, by, before: None, decided: position, position, assigned_at: time }
         };
         match event {
             rollout::Event::StepStarted(step) => self.assign(&step.node_ids, &desired(step.bundle_id)),
@@ -228,18 +234,31 @@ impl NodeRow {
         match self.desired.take() {
             Some(old) if old.by == desired.by => desired.before = old.before,
             old => {
-                desired.before = self.node.active_bundle;
+                // Who was on the way back has something there that nobody wants again.
+                let back = old.as_ref().filter(|old| matches!(old.by, Assigner::Rollback(_))).map(|old| old.bundle);
+                desired.before = back.or(self.node.active_bundle);
                 self.previous = old.or(self.previous.take());
             }
         }
         self.desired = Some(desired);
+        self.remember();
         self.node.assigned();
+    }
+
+    /// Called whenever `desired` is another one.
+    fn remember(&mut self) {
+        let Some(assigned) = self.desired.as_ref().map(Desired::assigned) else { return };
+        if self.assigned.len() == ASSIGNED_MAX {
+            self.assigned.remove(0);
+        }
+        self.assigned.push(assigned);
     }
 
     /// Whoever assigned something since is not overruled. What stood before the rollout stays what others fall back to.
     fn restore(&mut self, rollout: RolloutId, desired: &Desired) {
         if self.desired.as_ref().is_some_and(|old| old.is_of(rollout)) {
             self.desired = Some(desired.clone());
+            self.remember();
             self.node.assigned();
         }
     }
@@ -249,10 +268,15 @@ impl NodeRow {
         let running = self.node.active_bundle;
         let untaken = |desired: &Desired| desired.is_of(rollout) && running != Some(desired.bundle);
         self.previous = self.previous.take().filter(|previous| !untaken(previous));
-        if self.desired.as_ref().is_some_and(untaken) {
+        if let Some(withdrawn) = self.desired.take_if(|desired| untaken(desired)) {
             // The node may have accepted the counter of what is withdrawn, and takes only a higher one: what it falls back to
-            // is assigned anew by this fact.
-            self.desired = self.previous.take().map(|previous| Desired { position, assigned_at: time, ..previous });
+            // is assigned anew by this fact. Nobody may have assigned what it ran, but it ran that.
+            let ran = withdrawn.before.map(|bundle| {
+                let (by, decided) = (Assigner::Rollback(rollout), Position::START);
+                Desired { bundle, by, before: None, decided, position, assigned_at: time }
+            });
+            self.desired = self.previous.take().or(ran).map(|older| Desired { position, assigned_at: time, ..older });
+            self.remember();
         }
     }
 }

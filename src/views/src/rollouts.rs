@@ -1,9 +1,8 @@
 //! Rollouts, indexed by project and age; the live ones apart, because the engine asks for them at every fact.
 
-use domain::rollout::{self, Event, Rollout};
+use domain::rollout::{Event, Rollout};
 use domain::{Position, RolloutId, Slug};
 use jiff::Timestamp;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug, Default, PartialEq)]
@@ -11,8 +10,6 @@ pub struct Rollouts {
     by_id: HashMap<RolloutId, Rollout>,
     by_project: HashMap<Slug, ProjectRollouts>,
     live: BTreeSet<RolloutId>,
-    /// Completed without some of their nodes, which may return.
-    awaiting: BTreeSet<RolloutId>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -43,14 +40,6 @@ impl Rollouts {
         rollouts.filter_map(|(position, id)| Some((*position, self.get(*id)?)))
     }
 
-    /// Completed ones of the project whose deferred nodes may return, the newest first.
-    pub fn awaiting<'a>(&'a self, project: &Slug) -> impl Iterator<Item = &'a Rollout> {
-        let awaiting = self.awaiting.iter().filter_map(|id| self.get(*id));
-        let mut awaiting: Vec<&Rollout> = awaiting.filter(|rollout| rollout.project == *project).collect();
-        awaiting.sort_unstable_by_key(|rollout| Reverse(rollout.created));
-        awaiting.into_iter()
-    }
-
     /// What a creation or a start in the project must expect: that nothing has happened to any of its rollouts.
     pub fn newest_position(&self, project: &Slug) -> Position {
         self.by_project.get(project).map_or(Position::START, |rollouts| rollouts.newest)
@@ -78,9 +67,6 @@ impl Rollouts {
                 true => self.live.insert(id),
                 false => self.live.remove(&id),
             };
-            if rollout::awaits(rollout) {
-                self.awaiting.insert(id);
-            }
         }
         self.by_project.entry(project.clone()).or_default().newest = position;
     }
@@ -91,9 +77,6 @@ impl Rollouts {
         project.newest = project.newest.max(rollout.position);
         if rollout.is_live() {
             self.live.insert(rollout.id);
-        }
-        if rollout::awaits(&rollout) {
-            self.awaiting.insert(rollout.id);
         }
         self.by_id.insert(rollout.id, rollout);
     }

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 /// Name and schema version under which the snapshot is kept. A change of any row type needs a new number; the state is then
 /// rebuilt from the journal.
-pub(crate) const VIEW: &str = "fleet-v4";
+pub(crate) const VIEW: &str = "fleet-v6";
 const ZSTD_LEVEL: i32 = 1;
 /// The most bytes that a snapshot may unpack to.
 const UNPACKED_BYTES_MAX: usize = 8 * 1024 * 1024 * 1024;

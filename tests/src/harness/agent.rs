@@ -2,6 +2,7 @@
 
 use super::dev::Dev;
 use super::process::{Guarded, binary};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -86,6 +87,12 @@ impl Agent {
 
     pub fn restart(&mut self) {
         self.process = spawn(&self.url, &self.name, &self.dir, &self.command, self.pace);
+    }
+
+    /// What the agent keeps of its registration.
+    pub fn credentials(&self) -> Value {
+        let text = std::fs::read_to_string(self.dir.join("credentials.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
     }
 
     /// The configuration that `current` leads to.

@@ -1,6 +1,7 @@
-//! Two replicas of `pilothouse serve` on one nats-server, made as an operator would: `init`, a server configuration, settings.
+//! Replicas of `pilothouse serve` on one nats-server or three, made as an operator would: `init`, a server configuration, settings.
 
 use super::dev::{Reply, curl};
+use super::nats::NatsServer;
 use super::process::{Guarded, binary};
 use super::{PATIENCE, eventually, within};
 use serde_json::Value;
@@ -9,8 +10,7 @@ use std::process::{Command, Output};
 
 pub struct Replicas {
     pub dir: tempfile::TempDir,
-    nats: Guarded,
-    nats_port: u16,
+    pub nats: Vec<NatsServer>,
     pub replicas: Vec<Replica>,
     pub api_key: String,
 }
@@ -25,13 +25,18 @@ pub struct Replica {
 impl Replicas {
     /// `settings` are environment variables of every replica.
     pub fn start(count: usize, settings: &[(&str, &str)]) -> Replicas {
+        Replicas::start_on(1, count, settings)
+    }
+
+    /// With this many nats-servers, and as many copies of each stream.
+    pub fn start_on(servers: usize, count: usize, settings: &[(&str, &str)]) -> Replicas {
         let dir = tempfile::tempdir().unwrap();
         let installation = dir.path().join("installation");
         let init = Command::new(binary("pilothouse")).args(["init", "--dir"]).arg(&installation).output().unwrap();
         assert!(init.status.success(), "{init:?}");
-        let (nats, nats_port) = start_nats(dir.path(), None);
-        let replicas = (0..count).map(|i| Replica::start(dir.path(), i, nats_port, settings)).collect();
-        let mut all = Replicas { dir, nats, nats_port, replicas, api_key: String::new() };
+        let nats = NatsServer::start(dir.path(), servers);
+        let replicas = (0..count).map(|i| Replica::start(dir.path(), i, &nats, settings)).collect();
+        let mut all = Replicas { dir, nats, replicas, api_key: String::new() };
         let created = all.cli(&["project", "create", "demo", "-o", "json"]);
         assert!(created.status.success(), "{created:?}");
         let key = all.cli(&["apikey", "create", "--name", "test", "-o", "json"]);
@@ -46,7 +51,7 @@ impl Replicas {
     }
 
     pub fn nats_url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.nats_port)
+        self.nats[0].url()
     }
 
     /// Facts in the journal whose subject matches, asked of the stream itself.
@@ -88,19 +93,15 @@ impl Replicas {
         Output { status, stdout: Vec::new(), stderr: std::fs::read(log).unwrap() }
     }
 
-    pub fn kill_nats(&mut self) {
-        self.nats.kill9();
-    }
-
-    pub fn restart_nats(&mut self) {
-        let (nats, port) = start_nats(self.dir.path(), Some(self.nats_port));
-        (self.nats, self.nats_port) = (nats, port);
-    }
-
     /// Runs `pilothouse …` as the first operator; any replica answers.
     pub fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_at(0, arguments)
+    }
+
+    /// Connected to that nats-server.
+    pub fn cli_at(&self, server: usize, arguments: &[&str]) -> Output {
         let mut command = Command::new(binary("pilothouse"));
-        command.args(arguments).args(["--server", &self.nats_url(), "--creds"]).arg(self.creds());
+        command.args(arguments).args(["--server", &self.nats[server].url(), "--creds"]).arg(self.creds());
         // A key that is made with a project is confined to it.
         if arguments[0] != "apikey" {
             command.args(["--project", "demo"]);
@@ -122,13 +123,14 @@ impl Replicas {
 }
 
 impl Replica {
-    fn start(dir: &Path, index: usize, nats_port: u16, settings: &[(&str, &str)]) -> Replica {
+    fn start(dir: &Path, index: usize, nats: &[NatsServer], settings: &[(&str, &str)]) -> Replica {
+        let (urls, copies) = (nats.iter().map(NatsServer::url).collect::<Vec<_>>(), nats.len());
         let config = dir.join(format!("replica-{index}.toml"));
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n[https]\nlisten = \"\"\n[nats]\nservers = [\"nats://127.0.0.1:{nats_port}\"]\n\
+            "[http]\nlisten = \"127.0.0.1:0\"\n[https]\nlisten = \"\"\n[nats]\nservers = {urls:?}\n\
              runtime_creds = \"installation/service.creds\"\nprovisioning_creds = \"installation/provisioning.creds\"\n\
              monitor_creds = \"installation/monitor.creds\"\n[keys]\nmaster_key = \"installation/master.key\"\n\
-             [log]\nformat = \"json\"\n"
+             [storage]\nreplicas = {copies}\n[log]\nformat = \"json\"\n"
         );
         std::fs::write(&config, text).unwrap();
         let log = dir.join(format!("replica-{index}.log"));
@@ -171,40 +173,4 @@ fn spawn(config: &Path, log: &Path, settings: &[(&str, &str)]) -> Guarded {
     let mut command = Command::new(binary("pilothouse"));
     command.args(["serve", "--config"]).arg(config).envs(settings.iter().copied());
     Guarded::spawn(command.stdout(std::process::Stdio::null()), log.to_owned())
-}
-
-/// A nats-server with the installation's operator, on a port that the system chose the first time.
-fn start_nats(dir: &Path, port: Option<u16>) -> (Guarded, u16) {
-    let ports_dir = dir.join("ports");
-    // Left by a server that was killed.
-    let _ = std::fs::remove_dir_all(&ports_dir);
-    std::fs::create_dir_all(&ports_dir).unwrap();
-    let listen = port.map_or(-1, i32::from);
-    let text = format!(
-        "listen: \"127.0.0.1:{listen}\"\nserver_name: test\nmax_payload: 2MB\nports_file_dir: {ports:?}\n\
-         jetstream {{ store_dir: {store:?}, sync_interval: always }}\ninclude installation/installation.conf\n",
-        ports = ports_dir,
-        store = dir.join("store"),
-    );
-    let config = dir.join("nats-server.conf");
-    std::fs::write(&config, text).unwrap();
-    let server = nats_server();
-    let process = Guarded::spawn(Command::new(server).arg("-c").arg(&config), dir.join("nats.log"));
-    let port = eventually("nats-server listens", || {
-        let file = std::fs::read_dir(&ports_dir).unwrap().flatten().next().ok_or_else(|| process.log_tail())?;
-        let text = std::fs::read_to_string(file.path()).map_err(|e| e.to_string())?;
-        let ports: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-        let url = ports["nats"][0].as_str().ok_or("no address")?.to_owned();
-        url.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).ok_or(url)
-    });
-    (process, port)
-}
-
-fn nats_server() -> PathBuf {
-    if let Some(path) = std::env::var_os("PILOTHOUSE_NATS_SERVER") {
-        return path.into();
-    }
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/nats-server");
-    assert!(kept.is_file(), "no nats-server: run `cargo xtask fetch`, or name one in PILOTHOUSE_NATS_SERVER");
-    kept
 }

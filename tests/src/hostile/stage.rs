@@ -120,7 +120,7 @@ impl Stage {
         let (rollout, spare_rollout) = (text(&running["id"]), text(&held["id"]));
         let door = dev.file.get("https_url").strip_prefix("https://").unwrap().parse().unwrap();
         let door = TlsDoor::open(door, dev.file.get("ca_cert").as_ref());
-        let [waiting, refused, let_in, enrolled] = ["waits", "refused", "let-in", "enrolled"].map(|id| {
+        let [waiting, refused, let_in, enrolled] = ["host-1", "host-2", "host-3", "host-4"].map(|id| {
             let host = Host::new(id);
             let enrollment = host.enroll(&dev);
             (host, enrollment)
@@ -243,7 +243,7 @@ impl Stage {
             "rollouts" => json!({"bundle_id": self.bundle}),
             "join-tokens" => json!({"name": "made"}),
             // A challenge is used once, so this one never is.
-            "enroll" => json!({"peel_id": "waits", "public_key": self.waiting.0.key.public_key(),
+            "enroll" => json!({"peel_id": "host-1", "public_key": self.waiting.0.key.public_key(),
                 "curve_public_key": crate::harness::CURVE, "challenge_id": "chl-1", "signature": "AQID"}),
             "api-keys" => json!({"name": "made", "scopes": ["nodes:read"]}),
             _ => json!({}),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 const LAYERS: &[(&str, &[&str])] = &[
     ("agent", &["bundle", "contract", "domain", "runtime", "trust"]),
     ("bundle", &[]),
-    ("cli", &["contract", "domain"]),
+    ("cli", &["contract", "domain", "trust"]),
     ("contract", &["domain"]),
     ("control", &["bundle", "contract", "domain", "journal", "trust", "views"]),
     ("domain", &[]),

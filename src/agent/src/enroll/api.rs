@@ -201,7 +201,7 @@ impl EnrollApi {
     fn keep_node(&self, node: Registered, url: usize) -> Result<(), StateError> {
         let known = self.data.credentials()?;
         let server = self.urls[url % self.urls.len()].to_string();
-        let credentials = Credentials::new(node, self.files.host.as_str(), &server)?;
+        let credentials = Credentials::new(node, self.files.host.as_str(), &server, &self.key)?;
         match known {
             Some(known) if known.node_id != credentials.node_id => {
                 let (known, offered) = (known.node_id, credentials.node_id);
@@ -214,10 +214,13 @@ impl EnrollApi {
                 // As at every registration: what an earlier node accepted says nothing about this one.
                 let mut progress = self.data.progress()?.unwrap_or_default();
                 (progress.accepted, progress.failed) = (None, None);
+                progress.untold.clear();
                 self.data.save_progress(&progress)?;
             }
         }
         tracing::info!(node = credentials.node_id, project = credentials.project, "registered by the approval");
+        // The control plane knows the node by the key that enrolled.
+        self.data.save_signing_key(&self.key)?;
         self.data.save_credentials(&credentials)
     }
 

@@ -2,9 +2,9 @@
 
 use crate::call::{CallError, causes};
 use crate::offer::{Archive, Identity};
-use crate::progress::{Progress, Target};
+use crate::progress::{Progress, Switched, Target};
 use crate::state::StateError;
-use contract::{HeartbeatAnswer, LatestBundle};
+use contract::{ErrorCode, HeartbeatAnswer, LatestBundle};
 use domain::BundleId;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Beat {
     pub active: Option<BundleId>,
     pub staged: Option<BundleId>,
     pub failure: Option<Failure>,
+    /// What a receipt tells.
+    pub switched: Option<Switched>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,30 @@ pub enum RegisterError {
     Call(CallError),
     /// A sentence for the operator, who alone can help.
     Local(String),
+}
+
+impl RegisterError {
+    /// The sentence for the operator when trying again makes no sense.
+    pub fn hopeless(self) -> Result<String, CallError> {
+        match self {
+            RegisterError::Local(why) => Ok(why),
+            RegisterError::Call(error) if error.is_final() => Ok(refused_registration(&error)),
+            RegisterError::Call(error) => Err(error),
+        }
+    }
+}
+
+fn refused_registration(error: &CallError) -> String {
+    let advice = match error {
+        CallError::Refused { status: 404, .. } => "check the settings server_url and project",
+        CallError::Refused { status: 401 | 403, .. } => "check the join token that the setting join_token_file names",
+        CallError::Refused { code: Some(ErrorCode::ValidationFailed), .. } => {
+            "if the name is taken by an earlier registration of this host, delete that node or choose another name"
+        }
+        CallError::Refused { status: 300..=399, .. } => "set server_url to the address that answers itself",
+        _ => "correct the settings and start again",
+    };
+    format!("the registration was refused: {error}; {advice}")
 }
 
 impl From<StateError> for RegisterError {

@@ -104,7 +104,11 @@ impl World {
     fn take(&mut self, actions: Vec<Action>) {
         for action in actions {
             match &action {
-                Action::Save(_) => continue,
+                Action::Save(_) => {
+                    let busy = self.open.iter().any(|open| matches!(open, Action::Activate(..)));
+                    assert!(!busy, "seed {}: an activation keeps the progress itself", self.seed);
+                    continue;
+                }
                 Action::Stop(why) => panic!("seed {}: stopped: {why}", self.seed),
                 Action::Beat(..) => self.last_beat = self.elapsed,
                 Action::Fetch(target, _) | Action::Activate(target, _) => {
@@ -192,6 +196,7 @@ impl World {
             }
             _ => {
                 progress.succeed(target);
+                progress.tell(target, wall());
                 self.active = Some(target.bundle.id);
             }
         }

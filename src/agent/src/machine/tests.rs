@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+mod receipts;
 mod waiting;
 
 use super::*;
@@ -218,7 +219,7 @@ fn an_offer_is_fetched_activated_and_told_at_once() {
     assert!(matches!(&given.when_offered(2, 2)[..], [Action::Fetch(found, _)] if *found == target(2)));
     assert!(matches!(&given.when(Input::Fetched(Ok(())))[..], [Action::Activate(found, before)]
         if *found == target(2) && *before == on_bundle_1()));
-    let staged = Beat { active: Some(bundle_id(1)), staged: Some(bundle_id(2)), failure: None };
+    let staged = Beat { active: Some(bundle_id(1)), staged: Some(bundle_id(2)), ..Beat::default() };
     assert_eq!(given.then_beat(), staged);
     let mut progress = on_bundle_1();
     progress.succeed(&target(2));
@@ -238,8 +239,8 @@ fn a_failed_activation_is_told_until_it_is_heard() {
     let mut progress = on_bundle_1();
     progress.fail(&target(2), "exit status: 1".into());
     given.when(Input::Activated(Box::new(Activated { progress, postponed: None })));
-    let expected =
-        Beat { active: Some(bundle_id(1)), staged: Some(bundle_id(2)), failure: Some(failure(2, "exit status: 1")) };
+    let failure = Some(failure(2, "exit status: 1"));
+    let expected = Beat { active: Some(bundle_id(1)), staged: Some(bundle_id(2)), failure, switched: None };
     assert_eq!(given.then_beat(), expected);
     given.when(Input::Beat(Err(away())));
     assert!(matches!(&given.wait()[..], [Action::Beat(_, beat), ..] if *beat == expected));

@@ -3,8 +3,8 @@ use super::*;
 use crate::machine::Failure;
 use crate::progress::Progress;
 use crate::settings::Flags;
-use crate::testing::bundle_id;
 use crate::testing::plane::Plane;
+use crate::testing::{bundle_id, target};
 use contract::{Heartbeat, Register};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -42,7 +42,13 @@ impl Given {
     /// As after a start: what is known is what is on the disk.
     fn api(&self) -> NodeApi {
         let client = Client::new(self.settings.server_url.clone(), None).unwrap();
-        NodeApi::new(client, self.settings.clone(), self.data.clone(), self.data.credentials().unwrap())
+        NodeApi::new(
+            client,
+            self.settings.clone(),
+            self.data.clone(),
+            self.data.credentials().unwrap(),
+            self.data.signing_key().unwrap(),
+        )
     }
 
     async fn refused(&self) -> String {
@@ -132,14 +138,40 @@ async fn heartbeats_are_what_the_server_understands() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings("http://localhost", dir.path());
     let failure = Some(Failure { bundle: bundle_id(2), error: "exit status: 1".into() });
-    let beat = Beat { active: Some(bundle_id(1)), staged: Some(bundle_id(2)), failure };
-    let parsed = Heartbeat::parse(heartbeat(&beat, &settings)).unwrap();
+    let beat = Beat { active: Some(bundle_id(1)), staged: Some(bundle_id(2)), failure, switched: None };
+    let parsed = Heartbeat::parse(heartbeat(&beat, None, &settings)).unwrap();
     assert_eq!(parsed.report.active_bundle_id, Some(bundle_id(1)));
     assert_eq!(parsed.report.staged_bundle_id, Some(bundle_id(2)));
     assert_eq!(parsed.report.version.as_deref(), Some("0.6.45"));
     assert_eq!(parsed.failed_activation().unwrap().reason, "exit status: 1");
     assert!(parsed.is_healthy());
-    let empty = heartbeat(&Beat::default(), &settings);
+    let empty = heartbeat(&Beat::default(), None, &settings);
     let keys: Vec<_> = empty.as_object().unwrap().keys().filter(|key| *key != "hostname").cloned().collect();
     assert_eq!(keys, ["health", "version"], "what is not known is not sent");
+}
+
+#[tokio::test]
+async fn a_receipt_is_signed_with_the_key_that_was_registered() {
+    let given = given().await;
+    let api = given.api();
+    api.register().await.unwrap();
+    api.fetch_token().await.unwrap();
+    let switched = Switched { target: target(2), at: "2026-02-23T10:00:00Z".parse().unwrap() };
+    let beat = Beat { switched: Some(switched.clone()), ..Beat::default() };
+    api.beat(Credential::Token, &beat).await.unwrap();
+    {
+        let told = given.plane.told();
+        let registered = Register::parse(told.newest("register").body.clone()).unwrap().node.public_key;
+        let parsed = Heartbeat::parse(told.newest("heartbeat").body.clone()).unwrap().receipt.unwrap();
+        assert_eq!(Some(&parsed.public_key), registered.as_ref().map(|key| key.as_str().to_owned()).as_ref());
+        let signed = serde_json::from_value(json!(parsed)).unwrap();
+        let receipt = trust::verify_receipt(&signed).unwrap();
+        let Target { bundle, counter } = switched.target;
+        assert_eq!((receipt.digest, receipt.counter, receipt.activated_at), (bundle.digest, counter, switched.at));
+        assert_eq!((receipt.org.as_str(), receipt.node_id.as_str()), ("default", crate::testing::NODE));
+    }
+    // Another key in its place is not the one that the control plane knows.
+    std::fs::remove_file(given.data.path().join("node.nk")).unwrap();
+    given.api().beat(Credential::Key, &beat).await.unwrap();
+    assert!(given.plane.told().newest("heartbeat").body.get("receipt").is_none());
 }

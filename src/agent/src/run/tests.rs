@@ -259,3 +259,28 @@ async fn a_host_enrolls_before_its_node_registers() {
     let ended = Agent::start(&settings).task.await.unwrap();
     assert!(matches!(ended, Err(RunError::Enroll(EnrollError::Refused(_)))), "{ended:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_outlives_a_restart_and_is_told_until_it_is_heard() {
+    let (_dir, plane, settings) = given().await;
+    plane.offer(1, 10);
+    let away = (503, json!({"error": "later"}), Some(0));
+    plane.told().answers.insert("heartbeat", vec![away; 10_000]);
+    let agent = Agent::start(&settings);
+    let told = |beat: &serde_json::Value| beat.get("receipt").is_some();
+    plane.until_beat(told).await;
+    let first = plane.told().newest("heartbeat").body["receipt"].clone();
+    agent.stop().await;
+    plane.told().answers.clear();
+    let agent = Agent::start(&settings);
+    plane.until_beat(told).await;
+    plane.until_beat(|beat| !told(beat)).await;
+    agent.stop().await;
+    let told = plane.told();
+    let receipts = told.seen.iter().filter_map(|seen| seen.body.get("receipt")).collect::<Vec<_>>();
+    assert!(receipts.len() >= 2 && receipts.iter().all(|receipt| **receipt == first), "{receipts:?}");
+    let receipt = trust::verify_receipt(&serde_json::from_value(first).unwrap()).unwrap();
+    assert_eq!((receipt.digest, receipt.counter.position), (archive(1).1, 10));
+    let state = std::fs::read_to_string(settings.data_dir.join("state.json")).unwrap();
+    assert!(!state.contains("untold"), "{state}");
+}

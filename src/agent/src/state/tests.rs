@@ -14,7 +14,7 @@ fn answer() -> Registered {
 }
 
 fn credentials() -> Credentials {
-    Credentials::new(answer(), "edge-1", "http://localhost:4000").unwrap()
+    Credentials::new(answer(), "edge-1", "http://localhost:4000", &NatsKey::generate(KeyKind::User)).unwrap()
 }
 
 fn open() -> (tempfile::TempDir, DataDir) {
@@ -59,7 +59,7 @@ fn answers_that_cannot_be_right_are_refused() {
     let refused = |change: &dyn Fn(&mut Registered)| {
         let mut answer = answer();
         change(&mut answer);
-        Credentials::new(answer, "edge-1", "").err().unwrap()
+        Credentials::new(answer, "edge-1", "", &NatsKey::generate(KeyKind::User)).err().unwrap()
     };
     assert!(matches!(refused(&|a| a.node_id = "../x".into()), StateError::NodeId(_)));
     assert!(matches!(refused(&|a| a.node_key = None), StateError::NoNodeKey));
@@ -104,4 +104,35 @@ fn a_registration_is_remembered_until_it_ends() {
     assert_eq!(data.registration().unwrap().unwrap().idempotency_key, "k");
     data.end_registration().unwrap();
     assert!(data.registration().unwrap().is_none());
+}
+
+#[test]
+fn the_signing_key_is_made_once_and_is_private() {
+    let (_dir, data) = open();
+    let key = data.signing_key().unwrap();
+    let path = data.path().join(SIGNING_KEY);
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(data.signing_key().unwrap().public_key(), key.public_key());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(data.signing_key().err().unwrap().to_string().contains("chmod 600"));
+    write_secret(&path, b"SUx").unwrap();
+    let error = data.signing_key().err().unwrap();
+    assert!(matches!(error, StateError::Damaged { .. }), "a new one would be nobody's");
+}
+
+#[test]
+fn files_of_before_there_were_receipts_are_still_read() {
+    let (_dir, data) = open();
+    let without = |value: serde_json::Value, field: &str| {
+        let mut value = value;
+        value.as_object_mut().unwrap().remove(field);
+        value.to_string()
+    };
+    let path = |name| data.path().join(name);
+    let progress = without(serde_json::to_value(Progress::default()).unwrap(), "untold");
+    write_secret(&path(PROGRESS), progress.as_bytes()).unwrap();
+    let known = without(serde_json::to_value(credentials()).unwrap(), "public_key");
+    write_secret(&path(CREDENTIALS), known.as_bytes()).unwrap();
+    assert_eq!(data.progress().unwrap(), Some(Progress::default()));
+    assert_eq!(data.credentials().unwrap().unwrap().public_key, None);
 }

@@ -18,7 +18,8 @@ fn everything_but_the_secret_is_shown() {
         "node_id": NODE, "node_key": SECRET, "poll_interval_s": 30, "org": "default", "project": "demo",
     });
     let answer = serde_json::from_value(answer).unwrap();
-    data.save_credentials(&Credentials::new(answer, "edge-1", "http://localhost:4000/").unwrap()).unwrap();
+    let key = data.signing_key().unwrap();
+    data.save_credentials(&Credentials::new(answer, "edge-1", "http://localhost:4000/", &key).unwrap()).unwrap();
     let status = Status::read(dir.path()).unwrap();
     let expected = format!(
         "node      {NODE}\nname      edge-1\norg       default\nproject   demo\nserver    http://localhost:4000/\n\

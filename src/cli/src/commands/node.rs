@@ -1,5 +1,6 @@
 //! `pilothouse node …`
 
+pub(crate) mod receipts;
 pub(crate) mod reports;
 mod show;
 pub(crate) mod why;
@@ -97,6 +98,11 @@ pub enum Verb {
         after_help = "Example:\n  pilothouse node waf-events proxy-us-east-1 --since 1h\n  pilothouse node waf-events --since 1d --all"
     )]
     WafEvents(reports::Reports),
+    /// Receipts that a node signed for what it activated, oldest first; verifies each signature
+    #[command(
+        after_help = "Example:\n  pilothouse node receipts proxy-us-east-1\n  pilothouse node receipts proxy-us-east-1 --all -o json"
+    )]
+    Receipts(receipts::Receipts),
     /// Count nodes by status
     #[command(after_help = "Example:\n  pilothouse node stats -o json")]
     Stats,
@@ -115,6 +121,7 @@ pub(crate) async fn run(verb: Verb, session: &mut Session<'_>) -> Result<Exit, C
         Verb::Events(asked) => return reports::events(asked, session).await,
         Verb::WafEvents(asked) => return reports::waf_events(asked, session).await,
         Verb::Metrics(asked) => return reports::metrics(asked, session).await,
+        Verb::Receipts(asked) => return receipts::run(asked, session).await,
         Verb::Config { node } => return reports::config(&node, session).await,
         Verb::Show(show) => return show::run(show, session).await,
         Verb::Approve { node, mutation } => {
@@ -185,6 +192,7 @@ fn details(body: &Value, now: Timestamp) -> Result<String, CliError> {
         .add_some("health", node.health.map(object))
         .add_some("metrics", node.metrics.map(object))
         .add_some("join token", node.join_token_id)
+        .add_some("public key", node.public_key)
         .add("registered", moment(now, node.registered_at));
     Ok(details.to_string())
 }

@@ -3,6 +3,7 @@
 
 use super::bundle::tests::bundle as bundle_body;
 use super::enroll::tests::enrollment;
+use super::node::receipts::tests::receipts_body;
 use super::node::reports::tests as reports;
 use super::node::tests::node;
 use super::rollout::tests::detail_body;
@@ -66,6 +67,7 @@ fn answer(operation: Operation, _: &Request, times: usize) -> Answer {
         Operation::NodeEvents | Operation::NodeAllEvents => reports::events_body(),
         Operation::NodeWafEvents | Operation::NodeAllWafEvents => reports::waf_body(),
         Operation::NodeMetrics => reports::metrics_body(),
+        Operation::NodeReceipts => receipts_body(),
         Operation::NodeConfig => reports::config_body(),
         Operation::BundleList => json!({"bundles": [bundle_body("compiled")], "total": 1, "next": null}),
         Operation::BundleShow | Operation::BundleCreate | Operation::BundleRevoke => bundle_body("compiled"),

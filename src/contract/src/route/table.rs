@@ -65,7 +65,13 @@ const PROXIES: &[Route] = &[
         access: Access::NodeKey,
         ..node(Post, "/api/v1/nodes/{id}/token", 200, &[503], "Exchange the node key for a 12-hour token")
     },
-    node(Post, "/api/v1/nodes/{id}/key", 200, &[409], "Replace the node's own key; shows the new one once"),
+    node(
+        Post,
+        "/api/v1/nodes/{id}/key",
+        200,
+        &[409],
+        "Replace the node's own key, or tell what it signs with; shows the new one once",
+    ),
     node(Post, "/api/v1/nodes/{id}/events", 201, &[422], "Report one event or a batch"),
     node(Post, "/api/v1/nodes/{id}/config", 200, &[422], "Report the running configuration"),
     node(Post, "/api/v1/nodes/{id}/metrics", 200, &[422], "Report metrics and request logs"),

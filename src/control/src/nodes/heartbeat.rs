@@ -1,5 +1,5 @@
-//! Heartbeats. The beat itself is perishable and goes to `PULSE`; what it changes is a fact. Both are stored when the node
-//! gets its answer.
+//! Heartbeats. The beat itself is perishable and goes to `PULSE`; what it changes is a fact, and so is a receipt that it carries.
+//! All of it is stored when the node gets its answer.
 
 use crate::caller::NodeIdentity;
 use crate::control::Control;
@@ -26,6 +26,9 @@ impl Control {
             written.and(observed)?;
         } else {
             self.beats().write(record).await?;
+        }
+        if let Some(receipt) = &beat.receipt {
+            self.keep_receipt(node, receipt).await?;
         }
         Ok(HeartbeatAnswer {
             status: "ok".to_owned(),

@@ -6,7 +6,7 @@ use crate::execute::now;
 use crate::org_keys::no_signing_key;
 use crate::waiting::NoWait;
 use contract::{ApiError, LatestBundle, NoUpdate, Offer};
-use domain::fleet::Assigner;
+use domain::fleet::{Assigner, EPOCH};
 use domain::org::KeyUse;
 use domain::rollout::Rollout;
 use jiff::SignedDuration;
@@ -14,8 +14,6 @@ use std::time::Duration;
 use trust::{Assignment, Counter};
 use views::{NodeRow, State};
 
-/// The installation's epoch: it is raised by an operator's statement when a backup is restored.
-const EPOCH: u64 = 0;
 /// Those who waited when the replica stopped come back within so many seconds, not all at once.
 const COME_BACK_S_MAX: u32 = 5;
 

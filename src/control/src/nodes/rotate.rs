@@ -4,9 +4,9 @@
 use crate::caller::NodeIdentity;
 use crate::control::Control;
 use crate::execute::{Decision, Fact, Meta};
-use contract::{ApiError, NodeKeyBody};
-use domain::node::{self, Command};
-use domain::{Actor, Event};
+use contract::{ApiError, ErrorCode, NodeKeyBody, ReplaceKey};
+use domain::{Actor, Event, node};
+use views::State;
 
 /// Names a key; says nothing about its secret.
 pub(crate) fn new_key_id() -> String {
@@ -15,19 +15,18 @@ pub(crate) fn new_key_id() -> String {
 
 impl Control {
     /// `POST /api/v1/nodes/{id}/key`. A node that gets no answer asks again with the key that it has.
-    pub async fn rotate_node_key(&self, node: &NodeIdentity) -> Result<NodeKeyBody, ApiError> {
+    /// It may tell the key that it signs with, if it has told none yet.
+    pub async fn rotate_node_key(&self, node: &NodeIdentity, wish: ReplaceKey) -> Result<NodeKeyBody, ApiError> {
         let (key, key_id) = (trust::new_secret(), new_key_id());
         let meta = Meta::once(Actor::Node(node.id.to_string()));
-        let command = Command::RotateKey { key_id: key_id.clone(), reset: false };
-        let decide = |known: &node::Node| match node::decide(known, command.clone()) {
-            Some(event) => {
-                let fact = Fact::next(super::aggregate(known), known.position, Event::Node(event));
-                Decision::Append(Box::new(fact), ())
-            }
-            None => Decision::Nothing(()),
+        let decide = |state: &State| {
+            let known = state.nodes.get(node.id).ok_or_else(super::authenticate::node_gone)?;
+            let event = node::rotate_key(known, key_id.clone(), wish.public_key.clone());
+            let event = event.map_err(|e| ApiError::new(ErrorCode::Conflict, e.to_string()))?;
+            let fact = Fact::next(super::aggregate(known), known.position, Event::Node(event));
+            Ok(Decision::Append(Box::new(fact), ()))
         };
-        let gone = super::authenticate::node_gone;
-        self.commit(&meta, |state| state.nodes.get(node.id).map(decide).ok_or_else(gone)).await?;
+        self.commit(&meta, decide).await?;
         let until = self.replace_node_key(node.id, &key_id, trust::secret_hash(&key), true).await?;
         Ok(NodeKeyBody {
             node_id: node.id.to_string(),

@@ -38,9 +38,10 @@ impl Call<'_> {
     }
 }
 
-/// They exist here, and no rollout is about to change or to restore them.
+/// They exist here and take part, and no rollout is about to change or to restore them.
 fn check_nodes(state: &State, place: &Place, node_ids: &[NodeId]) -> Result<(), ApiError> {
-    let here = |id: &NodeId| state.nodes.get(*id).filter(|n| n.project == place.project && n.org == place.org);
+    let is_here = |node: &&Node| node.project == place.project && node.org == place.org && node.approved;
+    let here = |id: &NodeId| state.nodes.get(*id).filter(is_here);
     let nodes: Vec<&Node> = node_ids.iter().filter_map(here).collect();
     if nodes.len() < node_ids.len() {
         return Err(unknown_nodes("node_ids", node_ids, &nodes));
@@ -53,9 +54,11 @@ fn check_nodes(state: &State, place: &Place, node_ids: &[NodeId]) -> Result<(), 
                 || by == Some(Assigner::Rollback(rollout.id))
         });
         if let Some(rollout) = owner {
-            let doing = if rollout.rollback.is_some() { "being rolled back" } else { rollout.state.as_str() };
-            let message =
-                format!("Rollout {} is {doing} on node {}; wait for its end or cancel it", rollout.id, node.name);
+            let (doing, way_out) = match rollout.rollback {
+                Some(_) => ("being rolled back", "wait for the end of that"),
+                None => (rollout.state.as_str(), "wait for its end or cancel it"),
+            };
+            let message = format!("Rollout {} is {doing} on node {}; {way_out}", rollout.id, node.name);
             return Err(ApiError::new(ErrorCode::Conflict, message));
         }
     }

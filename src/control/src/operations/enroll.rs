@@ -96,8 +96,8 @@ impl Call<'_> {
     }
 }
 
-/// The approval and, where a project is named, the node that the host becomes: both are stored, or neither. A host that is a
-/// node there already gets another key instead, so that what it had before its approval opens nothing.
+/// The approval and, where a project is named, the node that the host becomes: both are stored, or neither. What the host had
+/// as a node before its approval opens nothing.
 pub(crate) fn decide_approval(
     state: &State,
     host: &Host,
@@ -114,9 +114,9 @@ pub(crate) fn decide_approval(
         _ => None,
     };
     let node = wanted.project.as_ref().map(|project| joined(state, host, enrollment, project, wanted, fresh));
-    let (fact, node) = match node.transpose()? {
-        Some((fact, id)) => (Some(fact), wanted.project.clone().map(|project| (project, id))),
-        None => (None, None),
+    let (mut facts, node) = match node.transpose()? {
+        Some((facts, id)) => (facts, wanted.project.clone().map(|project| (project, id))),
+        None => (Vec::new(), None),
     };
     let event = enrollment::approve(enrollment, expected_key, node, rule).map_err(|refusal| match refusal {
         Refusal::OtherKey => {
@@ -125,13 +125,12 @@ pub(crate) fn decide_approval(
         refusal => refused(refusal),
     })?;
     let aggregate = aggregate(host);
-    let approved = Fact::next(aggregate.clone(), host.position, Event::Enrollment(event));
-    Ok(match fact {
-        Some(fact) => Decision::AppendAll(vec![fact, approved], aggregate),
-        None => Decision::Append(Box::new(approved), aggregate),
-    })
+    facts.push(Fact::next(aggregate.clone(), host.position, Event::Enrollment(event)));
+    Ok(Decision::AppendAll(facts, aggregate))
 }
 
+/// A node's signing key is never replaced. So a host that is a node there under the same key gets another secret, and one that
+/// comes back with another key is another node, in the place of the old one.
 fn joined(
     state: &State,
     host: &Host,
@@ -139,17 +138,26 @@ fn joined(
     project: &Slug,
     wanted: &ApproveEnrollment,
     fresh: NodeId,
-) -> Result<(Fact, NodeId), ApiError> {
-    let known = host.nodes.iter().find(|node| node.project == *project);
-    if let Some(known) = known.and_then(|node| state.nodes.get(node.id)) {
-        let key_id = approved_key_id(&enrollment.id);
-        let event = node::decide(known, Command::RotateKey { key_id, reset: true });
-        let event = event.ok_or_else(|| ApiError::field("project", "has the host as a node whose key stays"))?;
-        return Ok((Fact::next(crate::nodes::aggregate(known), known.position, Event::Node(event)), known.id));
+) -> Result<(Vec<Fact>, NodeId), ApiError> {
+    let known = host.nodes.iter().find(|node| node.project == *project).and_then(|node| state.nodes.get(node.id));
+    let signs = enrollment.public_key.parse::<node::PublicKey>().ok();
+    let step = |known: &node::Node, command: Command| {
+        let event = node::decide(known, command);
+        event.map(|event| Fact::next(crate::nodes::aggregate(known), known.position, Event::Node(event)))
+    };
+    let mut facts = Vec::new();
+    if let Some(known) = known {
+        if known.public_key == signs {
+            facts.extend(step(known, Command::ResetKey { key_id: approved_key_id(&enrollment.id) }));
+            return Ok((facts, known.id));
+        }
+        facts.extend(step(known, Command::Delete));
     }
     let name: NodeName =
         host.id.as_str().parse().map_err(|e| ApiError::field("project", format!("needs a name: {e}")))?;
-    let taken = state.nodes.named(project, &name).is_some();
+    let holder = state.nodes.named(project, &name).map(|node| node.id);
+    let taken = holder.is_some() && holder != known.map(|known| known.id);
+    let metadata = enrollment.metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
     let fact = Registered {
         name,
         labels: wanted.labels.clone(),
@@ -157,15 +165,17 @@ fn joined(
         ip: Some(enrollment.remote_addr.clone()),
         hostname: enrollment.hostname.clone(),
         capabilities: Vec::new(),
-        metadata: enrollment.metadata.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect(),
+        metadata: metadata.collect(),
         join_token_id: None,
         approval_required: false,
+        public_key: signs,
     };
     let named_so = |_| ApiError::field("project", format!("has another node with the name {}", host.id));
     let event = node::register(fact, taken).map_err(named_so)?;
     let aggregate = Aggregate::Node { org: host.org.clone(), project: project.clone(), id: fresh };
     let expected = state.nodes.registered_position(project);
-    Ok((Fact::first(aggregate, expected, Event::Node(event)), fresh))
+    facts.push(Fact::first(aggregate, expected, Event::Node(event)));
+    Ok((facts, fresh))
 }
 
 fn find<'s>(state: &'s State, org: &Slug, id: &str) -> Result<(&'s Host, &'s Enrollment), ApiError> {

@@ -77,7 +77,7 @@ impl Call<'_> {
             };
             serde_json::to_value(body).ok()
         };
-        let decide = self.deciding(&place, Command::RotateKey { key_id: key_id.clone(), reset: true });
+        let decide = self.deciding(&place, Command::ResetKey { key_id: key_id.clone() });
         let answer = self.mutate(decide, show).await?;
         let ours = answer.body.get("node_key").is_some();
         let id = answer.body.get("node_id").and_then(Value::as_str).and_then(|id| id.parse().ok());

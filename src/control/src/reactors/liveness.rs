@@ -159,6 +159,7 @@ pub(crate) async fn follow_facts(control: Control) {
                     node::Event::Offline(_) => presence.settle(id),
                     node::Event::Approved(_)
                     | node::Event::KeyRotated(_)
+                    | node::Event::ActivationReceipt(_)
                     | node::Event::BundleSwitched(_)
                     | node::Event::Changed(_) => {}
                 }

@@ -39,13 +39,17 @@ async fn what_may_not_be_assigned_is_refused() {
         stage.ask(Operation::BundleAssign).id(bundle).body(json!({"node_ids": nodes})).send().await
     };
     for (bundle, told) in
-        [(&revoked, "Bundle has been revoked"), (&broken, "Bundle must be compiled before it is assigned")]
+        [(&revoked, "Bundle has been revoked"), (&broken, "Bundle must be compiled before assignment")]
     {
         let answer = assign(bundle, &[&id]).await;
         assert_eq!((answer.status, code(&answer), &answer.body["error"]), (409, "conflict", &json!(told)));
     }
+    let (_, secret) = stage.join_token(json!({"name": "rack", "approval": true})).await;
+    let unapproved = stage.join(&secret, json!({"name": "waits"}), None).await.unwrap().0.node_id;
+    let why = stage.ask(Operation::NodeWhy).id("waits").send().await.body;
+    assert_eq!(why["predicate"], "waits_for_approval", "{why}");
     let stranger = "01890000-0000-7000-8000-000000000000";
-    for nodes in [&[stranger][..], &[&id, stranger], &[], &["n0"]] {
+    for nodes in [&[stranger][..], &[&id, stranger], &[&unapproved], &[], &["n0"]] {
         let answer = assign(&bundle, nodes).await;
         assert_eq!((answer.status, answer.body["error"].get("node_ids").is_some()), (422, true), "{}", answer.body);
     }

@@ -109,10 +109,21 @@ async fn an_approval_makes_a_node_and_a_revocation_ends_it() {
     let id = fresh.enroll(&stage).await;
     assert_eq!(approve(&stage, &id, body).await.status, 200);
     let creds = fresh.creds(&stage, &id, None).await.unwrap().node.unwrap();
-    assert_eq!(creds.node_id, node.node_id, "the same node again");
+    assert_ne!(creds.node_id, node.node_id, "another key is another node, under the same name");
+    let shown = stage.ask(Operation::NodeShow).id("web-01").send().await.body["node"].clone();
+    assert_eq!((&shown["id"], &shown["public_key"]), (&json!(creds.node_id), &json!(fresh.public())));
     let new_key = creds.node_key.unwrap();
-    assert!(login(&stage, &new_key).await.is_ok());
+    let new_login = NodeCredential::Key(&new_key);
+    assert!(stage.control.authenticate_node(&creds.node_id, new_login).await.is_ok());
     assert!(login(&stage, &key).await.is_err(), "what it had before opens nothing");
+
+    let id = fresh.enroll(&stage).await;
+    assert_eq!(approve(&stage, &id, json!({"project": "demo"})).await.status, 200);
+    let again = fresh.creds(&stage, &id, None).await.unwrap().node.unwrap();
+    assert_eq!(again.node_id, creds.node_id, "the same key is the same node");
+    assert!(stage.control.authenticate_node(&creds.node_id, new_login).await.is_err());
+    let newest = again.node_key.unwrap();
+    assert!(stage.control.authenticate_node(&creds.node_id, NodeCredential::Key(&newest)).await.is_ok());
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use super::stage::{Stage, code};
 use crate::{Control, NodeCredential, NodeIdentity};
-use contract::Operation;
-use domain::node::{Command, decide};
+use contract::{Operation, ReplaceKey};
+use domain::node::{self, KeyRotated};
 use domain::{Aggregate, Event, Position};
 use serde_json::json;
 
@@ -17,7 +17,7 @@ async fn opens(control: &Control, node: &NodeIdentity, key: &str) -> bool {
 async fn the_old_key_ends_when_the_new_one_is_used() {
     let stage = Stage::start().await;
     let (node, old) = stage.node("a").await;
-    let answer = stage.control.rotate_node_key(&node).await.unwrap();
+    let answer = stage.control.rotate_node_key(&node, ReplaceKey::default()).await.unwrap();
     let new = answer.node_key.unwrap();
     assert!(answer.previous_valid_until.is_some() && new != old);
     assert!(opens(&stage.control, &node, &old).await, "the answer may have been lost");
@@ -34,7 +34,7 @@ async fn however_many_answers_get_lost_the_key_that_the_node_has_stays_good() {
     let (node, old) = stage.node("a").await;
     let mut last = String::new();
     for _ in 0..3 {
-        last = stage.control.rotate_node_key(&node).await.unwrap().node_key.unwrap();
+        last = stage.control.rotate_node_key(&node, ReplaceKey::default()).await.unwrap().node_key.unwrap();
         assert!(opens(&stage.control, &node, &old).await);
     }
     assert!(opens(&stage.control, &node, &last).await);
@@ -49,7 +49,7 @@ async fn a_new_key_is_known_on_every_replica_without_waiting() {
     assert!(opens(&other.control, &node, &old).await);
     for round in 0..10 {
         let (here, there) = if round % 2 == 0 { (&stage, &other) } else { (&other, &stage) };
-        let new = here.control.rotate_node_key(&node).await.unwrap().node_key.unwrap();
+        let new = here.control.rotate_node_key(&node, ReplaceKey::default()).await.unwrap().node_key.unwrap();
         assert!(opens(&there.control, &node, &new).await, "round {round}");
     }
 }
@@ -59,7 +59,7 @@ async fn an_operator_ends_key_and_tokens_at_once() {
     let stage = Stage::start().await;
     let other = stage.beside().await;
     let (node, old) = stage.node("a").await;
-    let unused = stage.control.rotate_node_key(&node).await.unwrap().node_key.unwrap();
+    let unused = stage.control.rotate_node_key(&node, ReplaceKey::default()).await.unwrap().node_key.unwrap();
     let token = stage.control.issue_token(&node).await.unwrap().token;
     let second = jiff::Timestamp::now().as_second();
     stage.until("the token is older", || jiff::Timestamp::now().as_second() > second).await;
@@ -108,12 +108,12 @@ async fn between_the_fact_and_the_record_only_a_key_that_the_node_replaced_itsel
     for (name, reset) in [("a", false), ("b", true)] {
         let (node, old) = stage.node(name).await;
         // The replica dies after the fact.
-        let command = Command::RotateKey { key_id: "nk_lost".to_owned(), reset };
+        let lost = KeyRotated { key_id: "nk_lost".to_owned(), reset, public_key: None };
         let meta = Meta::once(domain::Actor::System);
         let rotated = stage.control.commit(&meta, |state| {
             let known = state.nodes.get(node.id).unwrap();
             let aggregate = Aggregate::Node { org: known.org.clone(), project: known.project.clone(), id: known.id };
-            let event = Event::Node(decide(known, command.clone()).unwrap());
+            let event = Event::Node(node::Event::KeyRotated(lost.clone()));
             Ok(Decision::Append(Box::new(Fact::next(aggregate, known.position, event)), ()))
         });
         rotated.await.unwrap();

@@ -6,8 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use journal::{
-    Append, Blobs, Bucket, JournalReader, JournalWriter, Memory, Outcome, Pulse, PulseKind, PulseMessage, Record,
-    RecordChange, Records, StoreError, Stored,
+    Append, Blobs, Bucket, FactQuestion, Facts, JournalReader, JournalWriter, Memory, Outcome, Pulse, PulseKind,
+    PulseMessage, Record, RecordChange, Records, StoreError, Stored,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -83,6 +83,10 @@ impl JournalReader for Rigged {
 
     fn follow(&self, after: Position) -> BoxStream<'static, Stored> {
         JournalReader::follow(&self.memory, after)
+    }
+
+    fn facts(&self, question: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        self.memory.facts(question)
     }
 }
 

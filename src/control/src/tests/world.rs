@@ -94,6 +94,7 @@ impl World {
             | Operation::NodeEvents
             | Operation::NodeConfig
             | Operation::NodeMetrics
+            | Operation::NodeReceipts
             | Operation::NodeWafEvents => Some(&self.node),
             Operation::NodeDelete => Some(&self.node_to_delete),
             Operation::NodeApprove => Some(&self.unapproved),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::fleet::Assigned;
 
 const B1: BundleId = BundleId::from_bytes([1; 16]);
 const B2: BundleId = BundleId::from_bytes([2; 16]);
@@ -18,6 +19,7 @@ fn registered() -> Registered {
         metadata: Map::new(),
         join_token_id: None,
         approval_required: false,
+        public_key: None,
     }
 }
 
@@ -196,13 +198,89 @@ fn a_node_that_needs_approval_waits_for_it_and_is_approved_once() {
     assert_eq!((node.position, decide(&node, Command::Approve)), (Position(2), None));
 }
 
+fn public_key(n: u8) -> PublicKey {
+    let keys = [
+        "UDVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCYSJF",
+        "UAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB63NN",
+    ];
+    keys[usize::from(n)].parse().unwrap()
+}
+
+fn rotated(key_id: &str, reset: bool) -> Event {
+    Event::KeyRotated(KeyRotated { key_id: key_id.to_owned(), reset, public_key: None })
+}
+
 #[test]
 fn only_an_operators_key_makes_older_tokens_worthless() {
-    let rotate = |key_id: &str, reset| Command::RotateKey { key_id: key_id.to_owned(), reset };
-    let rotated = |key_id: &str, reset| Event::KeyRotated(KeyRotated { key_id: key_id.to_owned(), reset });
-    assert_eq!(decide(&given(&[]), rotate("nk_1", false)), Some(rotated("nk_1", false)));
+    assert_eq!(rotate_key(&given(&[]), "nk_1".to_owned(), None), Ok(rotated("nk_1", false)));
+    assert_eq!(decide(&given(&[]), Command::ResetKey { key_id: "nk_1".to_owned() }), Some(rotated("nk_1", true)));
     let node = given(&[rotated("nk_1", false)]);
     assert_eq!((node.key_id.as_deref(), node.key_was_reset, node.key_reset_at), (Some("nk_1"), false, None));
     let node = given(&[rotated("nk_1", true), rotated("nk_2", false)]);
     assert_eq!((node.key_id.as_deref(), node.key_was_reset, node.key_reset_at), (Some("nk_2"), false, Some(at(2))));
+}
+
+#[test]
+fn a_signing_key_is_added_once_and_never_replaced() {
+    let rotate = |node: &Node, n| rotate_key(node, "nk_1".to_owned(), Some(public_key(n)));
+    let added = rotate(&given(&[]), 0).unwrap();
+    let node = given(std::slice::from_ref(&added));
+    assert_eq!(node.public_key, Some(public_key(0)));
+    assert_eq!(rotate(&node, 0), Ok(rotated("nk_1", false)), "the same once more is no news");
+    assert_eq!(rotate(&node, 1), Err(SignsAlready));
+    let node = given(&[added, rotated("nk_2", true), rotated("nk_3", false)]);
+    assert_eq!(node.public_key, Some(public_key(0)), "another secret leaves it");
+    assert_eq!(rotate(&node, 1), Err(SignsAlready));
+}
+
+fn claim(position: u64, bundle: BundleId) -> Claim {
+    let receipt = ActivationReceipt {
+        bundle_id: bundle,
+        digest: "b".repeat(64).parse().unwrap(),
+        counter: Counter { epoch: 0, position },
+        activated_at: at(9),
+        payload: "p".into(),
+        signature: "s".into(),
+        public_key: public_key(0),
+    };
+    let node_id = NodeId::from_bytes([9; 16]).to_string();
+    Claim { org: "default".into(), project: "demo".into(), node_id, receipt }
+}
+
+fn kept(facts: &[Event], claim: Claim) -> Result<Option<Event>, ReceiptRejection> {
+    let mut node = given(&[]);
+    node.public_key = Some(public_key(0));
+    facts.iter().for_each(|fact| node.evolve(fact, at(50), Position(50)));
+    let assigned = |bundle, position| Assigned { bundle, position: Position(position) };
+    keep_receipt(&node, &[assigned(B1, 10), assigned(B2, 20)], Some(&"b".repeat(64).parse().unwrap()), claim)
+}
+
+#[test]
+fn a_receipt_is_kept_once_for_each_assignment() {
+    let fact = |position, bundle| Event::ActivationReceipt(claim(position, bundle).receipt);
+    assert_eq!(kept(&[], claim(10, B1)), Ok(Some(fact(10, B1))));
+    assert_eq!(kept(&[], claim(20, B2)), Ok(Some(fact(20, B2))));
+    assert_eq!(kept(&[fact(10, B1)], claim(10, B1)), Ok(None));
+    assert_eq!(kept(&[fact(10, B1)], claim(20, B2)), Ok(Some(fact(20, B2))));
+    assert_eq!(kept(&[fact(20, B2)], claim(10, B1)), Ok(None), "only forwards");
+}
+
+#[test]
+fn a_receipt_of_anything_else_is_refused() {
+    use ReceiptRejection::{Digest, Foreign, Key, NotAssigned};
+    let refused = |change: fn(&mut Claim)| {
+        let mut claim = claim(20, B2);
+        change(&mut claim);
+        kept(&[], claim).unwrap_err()
+    };
+    assert_eq!(refused(|claim| claim.receipt.public_key = public_key(1)), Key);
+    assert_eq!(refused(|claim| claim.org = "other".into()), Foreign);
+    assert_eq!(refused(|claim| claim.project = "other".into()), Foreign);
+    assert_eq!(refused(|claim| claim.node_id = NodeId::from_bytes([8; 16]).to_string()), Foreign);
+    assert_eq!(refused(|claim| claim.receipt.bundle_id = B1), NotAssigned);
+    assert_eq!(refused(|claim| claim.receipt.counter.position = 21), NotAssigned);
+    assert_eq!(refused(|claim| claim.receipt.counter.epoch = 1), NotAssigned);
+    assert_eq!(refused(|claim| claim.receipt.digest = "c".repeat(64).parse().unwrap()), Digest);
+    let unknown = keep_receipt(&given(&[]), &[], None, claim(20, B2));
+    assert_eq!(unknown, Err(Key), "a node without a key has signed nothing");
 }

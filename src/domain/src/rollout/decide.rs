@@ -77,9 +77,9 @@ pub fn decide(rollout: &Rollout, command: Command) -> Result<Event, Rejection> {
         }
         Command::PauseBecause(cause) if running => Ok(Event::Paused(Paused { cause })),
         Command::Fail(cause) if running => Ok(Event::Failed(Failed { cause })),
-        Command::CancelBecause(cause) if paused => Ok(Event::Cancelled(Cancelled { cause })),
-        Command::ContinueRollback(more) if is_rolling_back(rollout) => Ok(Event::RollbackStarted(more)),
-        Command::EndRollback(ended) if is_rolling_back(rollout) => Ok(Event::RollbackEnded(ended)),
+        Command::CancelBecause(cause) if paused || pending => Ok(Event::Cancelled(Cancelled { cause })),
+        Command::ContinueRollback(more) if rollout.is_rolling_back() => Ok(Event::RollbackStarted(more)),
+        Command::EndRollback(ended) if rollout.is_rolling_back() => Ok(Event::RollbackEnded(ended)),
         Command::AssignLate(assigned)
             if rollout.state == State::Completed && rollout.spec.late_joiners == LateJoiners::Join =>
         {
@@ -107,10 +107,6 @@ fn may_start(rollout: &Rollout, started: &StepStarted) -> bool {
 
 fn is_open(rollout: &Rollout, step_index: u32) -> bool {
     rollout.steps.iter().any(|step| step.index == step_index && step.completed_at.is_none())
-}
-
-fn is_rolling_back(rollout: &Rollout) -> bool {
-    rollout.rollback.as_ref().is_some_and(|rollback| rollback.ended.is_none())
 }
 
 #[cfg(test)]

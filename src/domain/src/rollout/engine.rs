@@ -49,6 +49,7 @@ pub struct Verdict {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub paused_max_s: u32,
+    pub pending_max_s: u32,
     /// Two heartbeat intervals: how old a proof of health may be.
     pub beat_age_max_s: u32,
 }
@@ -65,17 +66,24 @@ impl Verdict {
 
 pub fn evaluate(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Verdict {
     match &rollout.state {
-        State::Pending => Verdict::wait(Blocker::NotStarted, None),
+        State::Pending => {
+            let until = after(rollout.created_at, limits.pending_max_s);
+            stopped(Blocker::NotStarted, until, Reason::PendingTooLong, now)
+        }
         State::Paused { since, .. } => {
-            let until = after(*since, limits.paused_max_s);
-            if now >= until {
-                return Verdict::act(Command::CancelBecause(cause(Reason::PausedTooLong, None, Vec::new(), None)));
-            }
-            Verdict::wait(Blocker::Paused, Some(until))
+            stopped(Blocker::Paused, after(*since, limits.paused_max_s), Reason::PausedTooLong, now)
         }
         State::Completed | State::Failed(_) | State::Cancelled(_) => rollback::evaluate(rollout, fleet, now),
         State::Running => running(rollout, fleet, limits, now),
     }
+}
+
+/// People have to go on, and may take until then.
+fn stopped(blocker: Blocker, until: Timestamp, reason: Reason, now: Timestamp) -> Verdict {
+    if now >= until {
+        return Verdict::act(Command::CancelBecause(cause(reason, None, Vec::new(), None)));
+    }
+    Verdict::wait(blocker, Some(until))
 }
 
 fn running(rollout: &Rollout, fleet: &dyn Fleet, limits: Limits, now: Timestamp) -> Verdict {

@@ -152,7 +152,8 @@ pub fn explain_node<'a>(
     let live: Vec<&Rollout> = live.collect();
     let of = |rollout: &&&Rollout| desired.is_some_and(|desired| desired.is_of(rollout.id));
     let assigner = live.iter().find(of).copied();
-    let meant = |rollout: &&&Rollout| rollout.holds_nodes() && super::late::is_meant(rollout, node);
+    let had_its_step = |rollout: &Rollout| rollout.steps.iter().any(|step| step.node_ids.contains(&id));
+    let meant = |rollout: &&&Rollout| rollout.holds_nodes() && super::is_meant(rollout, node) && !had_its_step(rollout);
     let waits_for = live.iter().filter(|_| assigner.is_none()).find(meant).copied();
     let (predicate, says) = predicate(node, desired, assigner, waits_for, fleet);
     let rollout = match desired.map(|desired| desired.by) {
@@ -171,6 +172,9 @@ fn predicate(
     waits_for: Option<&Rollout>,
     fleet: &dyn Fleet,
 ) -> (&'static str, String) {
+    if !node.approved {
+        return ("waits_for_approval", "gets no work before an operator approves it".to_owned());
+    }
     if node.status == Status::Offline {
         return ("offline", "is offline; it is offered what it should run when it returns".to_owned());
     }

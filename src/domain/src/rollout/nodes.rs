@@ -7,7 +7,7 @@ use crate::fleet::{Assigner, Fleet};
 use crate::node::Node;
 use crate::{NodeId, NodeName};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NodeState {
@@ -73,10 +73,11 @@ pub fn members<'a>(rollout: &'a Rollout, fleet: &'a dyn Fleet) -> impl Iterator<
     deleted.retain(|(id, _)| fleet.node(*id).is_none());
     deleted.sort_unstable_by_key(|(id, _)| *id);
     let ended = rollout.ended;
+    let late: HashSet<NodeId> = rollout.late.iter().copied().collect();
     let named = fleet.nodes(&rollout.project).filter_map(move |node| {
         let step = steps.get(&node.id).copied();
-        let in_time = ended.is_none_or(|ended| node.registered < ended);
-        let meant = step.is_some() || rollout.late.contains(&node.id) || (in_time && late::is_meant(rollout, node));
+        let in_time = ended.is_none_or(|ended| node.joined < ended);
+        let meant = step.is_some() || late.contains(&node.id) || (in_time && late::is_meant(rollout, node));
         meant.then_some(Member { id: node.id, node: Some(node), step })
     });
     named.chain(deleted.into_iter().map(|(id, step)| Member { id, node: None, step: Some(step) }))

@@ -6,9 +6,9 @@ use contract::{
     CredsAnswer, EnrollAnswer, EnrollRequest, EnrollStatus, EnrollmentBody, EnrollmentReason, ErrorBody, EventInput,
     EventsAccepted, Heartbeat, HeartbeatAnswer, JoinTokenBody, JoinTokenCreated, LatestBundle, MetricInput,
     MetricsAccepted, NodeBody, NodeKeyBody, NodeStats, NodeWhy, NonceAnswer, Operation, ProjectBody, Readiness,
-    Register, Registered, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent, RequestLogInput,
-    RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject, WafAccepted,
-    WafEventInput,
+    ReceiptBody, Register, Registered, ReplaceKey, ReportedConfig, ReportedEvent, ReportedMetric, ReportedWafEvent,
+    RequestLogInput, RevokeBundle, RolloutBody, RolloutDetail, RolloutWhy, Route, TokenAnswer, UpdateProject,
+    WafAccepted, WafEventInput,
 };
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -22,9 +22,10 @@ pub(super) enum Body {
 
 /// Fields that a request must have. The types serve both ways and say what a value has once it was read, so what may be left
 /// out of a request is said here.
-const REQUIRED: [(&str, &[&str]); 16] = [
+const REQUIRED: [(&str, &[&str]); 17] = [
     ("Register", &["name"]),
     ("Heartbeat", &[]),
+    ("ReplaceKey", &[]),
     ("EventInput", &["event_type", "message"]),
     ("MetricInput", &["service_id", "project_id"]),
     ("RequestLogInput", &["service_id", "project_id"]),
@@ -96,6 +97,7 @@ impl Schemas {
     pub fn needs_body(&self, route: &Route) -> bool {
         !route.path.ends_with("/heartbeat")
             && !route.path.ends_with("/metrics")
+            && route.path != "/api/v1/nodes/{id}/key"
             && !matches!(
                 route.operation,
                 Some(
@@ -128,6 +130,7 @@ impl Schemas {
             "/api/v1/projects/{slug}/nodes/register" => Some(self.of::<Register>()),
             "/api/v1/nodes/{id}/heartbeat" => Some(self.of::<Heartbeat>()),
             "/api/v1/enroll" => Some(self.of::<EnrollRequest>()),
+            "/api/v1/nodes/{id}/key" => Some(self.of::<ReplaceKey>()),
             "/api/v1/nodes/{id}/events" => {
                 let batch = self.wrapped_list::<EventInput>("events");
                 Some(json!({"anyOf": [self.of::<EventInput>(), batch]}))
@@ -189,6 +192,7 @@ impl Schemas {
             Operation::NodeEvents | Operation::NodeAllEvents => self.reports::<ReportedEvent>("events"),
             Operation::NodeMetrics => self.reports::<ReportedMetric>("metrics"),
             Operation::NodeWafEvents | Operation::NodeAllWafEvents => self.reports::<ReportedWafEvent>("waf_events"),
+            Operation::NodeReceipts => self.reports::<ReceiptBody>("receipts"),
             Operation::NodeConfig => self.wrapped::<ReportedConfig>("config"),
             Operation::BundleCreate => self.of::<BundleBody>(),
             Operation::BundleList => self.list::<BundleBody>("bundles", true),

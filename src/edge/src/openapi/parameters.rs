@@ -42,26 +42,10 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             let known = ["pending", "approved", "rejected", "issued", "active", "revoked", "all"];
             all.push(word("state", "Only enrollments in this state; default: pending", &known));
         }
-        Some(Operation::RolloutShow) => all.extend(page()),
+        Some(Operation::RolloutShow | Operation::NodeReceipts) => all.extend(page()),
         _ => {}
     }
-    if route.path == "/api/v1/nodes/{id}/bundles/latest" {
-        all.push(json!({"name": "wait", "in": "query", "required": false,
-            "description": "Seconds to wait for an offer; the newest question of a node ends its older ones",
-            "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX, "default": 0}}));
-    }
-    if route.path == "/api/v1/enroll/nonce" {
-        all.push(text("peel_id", "query", "What the host calls itself", true));
-        all.push(text("public_key", "query", "Public nkey of the host, `U…`", true));
-    }
-    if route.path == "/api/v1/projects/{slug}/stream" {
-        all.push(word("kind", "Only facts of this kind; without it, of every kind that the key may read", &KINDS));
-        all.push(text("id", "query", "Only facts of this resource, by its UUID; needs `kind`", false));
-        let what =
-            "Facts after this position, as far as they are still in memory; an event `reset` tells if they are not";
-        all.push(text("after", "query", what, false));
-        all.push(text("Last-Event-ID", "header", "The same, sent by clients that come back; wins over `after`", false));
-    }
+    all.extend(of_path(route.path));
     if route.operation.is_some() {
         all.push(position("min_position", "query"));
         all.push(position("X-Pilothouse-Position", "header"));
@@ -76,6 +60,29 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
         all.push(json!({"name": "Idempotency-Key", "in": "header", "required": false,
             "description": "A repeat under the same key changes nothing and gets the first answer, less what is shown once",
             "schema": {"type": "string", "minLength": 1, "maxLength": 255}}));
+    }
+    all
+}
+
+/// What single routes take.
+fn of_path(route: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    if route == "/api/v1/nodes/{id}/bundles/latest" {
+        all.push(json!({"name": "wait", "in": "query", "required": false,
+            "description": "Seconds to wait for an offer; the newest question of a node ends its older ones",
+            "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX, "default": 0}}));
+    }
+    if route == "/api/v1/enroll/nonce" {
+        all.push(text("peel_id", "query", "What the host calls itself", true));
+        all.push(text("public_key", "query", "Public nkey of the host, `U…`", true));
+    }
+    if route == "/api/v1/projects/{slug}/stream" {
+        all.push(word("kind", "Only facts of this kind; without it, of every kind that the key may read", &KINDS));
+        all.push(text("id", "query", "Only facts of this resource, by its UUID; needs `kind`", false));
+        let what =
+            "Facts after this position, as far as they are still in memory; an event `reset` tells if they are not";
+        all.push(text("after", "query", what, false));
+        all.push(text("Last-Event-ID", "header", "The same, sent by clients that come back; wins over `after`", false));
     }
     all
 }

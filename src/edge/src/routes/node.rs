@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::reply::{self, Refusal};
 use axum::body::Body;
 use axum::http::Response;
-use contract::{ApiError, Heartbeat};
+use contract::{ApiError, Heartbeat, ReplaceKey};
 use serde::Serialize;
 
 pub(crate) async fn register(mut call: Call) -> Result<Response<Body>, Refusal> {
@@ -43,8 +43,8 @@ pub(crate) async fn token(mut call: Call) -> Result<Response<Body>, Refusal> {
 
 pub(crate) async fn rotate_key(mut call: Call) -> Result<Response<Body>, Refusal> {
     let node = call.node().await?;
-    call.read_body().await?;
-    answer(&call, call.control().rotate_node_key(&node).await)
+    let wish = ReplaceKey::parse(call.read_body().await?).map_err(ApiError::from)?;
+    answer(&call, call.control().rotate_node_key(&node, wish).await)
 }
 
 pub(crate) async fn events(mut call: Call) -> Result<Response<Body>, Refusal> {

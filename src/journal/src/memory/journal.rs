@@ -2,7 +2,8 @@
 
 use super::{CHUNK_MAX, Known, Memory, State};
 use crate::contract::{
-    Append, BATCH_FACTS_MAX, BODY_BYTES_MAX, Guard, JournalReader, JournalWriter, Outcome, StoreError, Stored,
+    Append, BATCH_FACTS_MAX, BODY_BYTES_MAX, FactQuestion, Facts, Guard, JournalReader, JournalWriter, Outcome,
+    StoreError, Stored,
 };
 use domain::Position;
 use futures_util::future::BoxFuture;
@@ -39,6 +40,22 @@ impl JournalReader for Memory {
             *seen += news.len();
             news
         })
+    }
+
+    fn facts(&self, question: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        let (mut facts, mut bytes) = (Facts::default(), 0);
+        let state = self.lock();
+        let after = usize::try_from(question.after.0).unwrap_or(usize::MAX);
+        for fact in state.facts.iter().skip(after).filter(|fact| matches(&question.filter, &fact.subject)) {
+            if facts.found.len() >= question.facts_max || bytes >= question.bytes_max {
+                facts.is_cut = true;
+                break;
+            }
+            bytes += fact.body.len();
+            facts.found.push(fact.clone());
+        }
+        drop(state);
+        Box::pin(async move { Ok(facts) })
     }
 }
 

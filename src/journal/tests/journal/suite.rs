@@ -4,7 +4,7 @@
 use crate::{fact, take};
 use domain::Position;
 use futures_util::future::join_all;
-use journal::{Append, Guard, JournalReader, JournalWriter, Outcome, StoreError};
+use journal::{Append, FactQuestion, Facts, Guard, JournalReader, JournalWriter, Outcome, StoreError};
 
 const ATTEMPTS_MAX: usize = 100;
 
@@ -17,6 +17,7 @@ pub async fn journal(backend: &(impl JournalWriter + JournalReader)) {
     refused_batches(backend).await;
     many_in_flight(backend).await;
     following(backend).await;
+    looking_up(backend).await;
 }
 
 async fn expectations(backend: &(impl JournalWriter + JournalReader)) {
@@ -122,6 +123,59 @@ async fn many_in_flight(backend: &(impl JournalWriter + JournalReader)) {
     assert_eq!(positions, (before.0 + 1..=before.0 + 500).collect::<Vec<_>>());
     let facts = take(&mut backend.follow(before), 500).await;
     assert!(facts.iter().map(|fact| fact.position.0).eq(positions), "in order and without gaps");
+}
+
+async fn looking_up(backend: &(impl JournalWriter + JournalReader)) {
+    let mut expected = Position::START;
+    let mut seen = Vec::new();
+    for n in 0..5 {
+        let (name, body) = if n == 2 { ("other", "x") } else { ("seen", "0123456789") };
+        let append = Append { body: body.into(), ..fact("look", "n1", name, expected, &format!("{n}.0")) };
+        expected = stored(settle(backend, append).await);
+        seen.extend((n != 2).then_some(expected));
+    }
+    stored(settle(backend, fact("look", "n2", "seen", Position::START, "z.0")).await);
+    let ask = async |after: Position, facts_max, bytes_max| {
+        let filter = "fleet.look.p.node.n1.seen".to_owned();
+        let question = FactQuestion { filter, after, facts_max, bytes_max };
+        let facts = found(backend, question).await;
+        let right = |fact: &&journal::Stored| fact.body.as_ref() == b"0123456789" && fact.batch_end;
+        assert_eq!(facts.found.iter().filter(right).count(), facts.found.len());
+        (facts.found.iter().map(|fact| fact.position).collect::<Vec<_>>(), facts.is_cut)
+    };
+    assert_eq!(ask(Position::START, 10, 1000).await, (seen.clone(), false));
+    assert_eq!(ask(Position::START, 4, 1000).await, (seen.clone(), false), "exactly as many as there are");
+    assert_eq!(ask(Position::START, 3, 1000).await, (seen[..3].to_vec(), true));
+    assert_eq!(ask(seen[2], 3, 1000).await, (seen[3..].to_vec(), false));
+    assert_eq!(ask(Position::START, 10, 15).await, (seen[..2].to_vec(), true), "bytes are bounded too");
+    for after in [seen[3], Position(u64::MAX)] {
+        assert_eq!(ask(after, 3, 1000).await, (Vec::new(), false));
+    }
+    let batch = ["registered", "seen"].map(|name| fact("look", "n3", name, Position::START, &format!("b.{name}")));
+    let batch = vec![
+        batch[0].clone(),
+        Append { guard: fact("look", "n4", "x", Position::START, "").guard, ..batch[1].clone() },
+    ];
+    let end = stored(settle_batch(backend, batch).await);
+    let question = FactQuestion {
+        filter: "fleet.look.p.node.n3.>".to_owned(),
+        after: Position::START,
+        facts_max: 10,
+        bytes_max: 1000,
+    };
+    let facts = found(backend, question).await.found;
+    let ends: Vec<_> = facts.iter().map(|fact| (fact.position.0, fact.batch_end)).collect();
+    assert_eq!(ends, [(end.0 - 1, false), (end.0, true)]);
+}
+
+async fn found(backend: &impl JournalReader, question: FactQuestion) -> Facts {
+    for _ in 0..ATTEMPTS_MAX {
+        match backend.facts(question.clone()).await {
+            Err(StoreError::Unavailable(_)) => {}
+            facts => return facts.unwrap(),
+        }
+    }
+    panic!("no answer after {ATTEMPTS_MAX} attempts")
 }
 
 async fn following(backend: &(impl JournalWriter + JournalReader)) {

@@ -56,7 +56,7 @@ fn the_defaults_are_what_the_documents_promise() {
             assignment_ttl_s: 86_400,
             compile_concurrency: 1,
         },
-        rollouts: Rollouts { paused_max_s: 604_800 },
+        rollouts: Rollouts { paused_max_s: 604_800, pending_max_s: 2_592_000 },
         pulse: Pulse { linger_ms: 1, batch_beats_max: 2_000 },
         limits: Limits {
             connections_max: 20_000,

@@ -140,6 +140,7 @@ fn fact(i: usize) -> Result<Append> {
         metadata: serde_json::Map::new(),
         join_token_id: None,
         approval_required: false,
+        public_key: None,
     };
     let node = Aggregate::Node { org: "default".parse::<Slug>()?, project: "demo".parse::<Slug>()?, id };
     let mut command = [0; 16];

@@ -19,7 +19,7 @@ fn given() -> History {
 
 fn desired(bundle: u8, rollout: u8, position: Position, second: i64) -> Option<Desired> {
     let (bundle, by) = (bundle_id(bundle), Assigner::Rollout(rollout_id(rollout)));
-    Some(Desired { bundle, by, before: None, position, assigned_at: at(second) })
+    Some(Desired { bundle, by, before: None, decided: position, position, assigned_at: at(second) })
 }
 
 fn of(history: &History, node: u8) -> (Option<Desired>, Option<Desired>) {
@@ -50,13 +50,14 @@ fn another_rollout_takes_over_and_remembers_what_was_before() {
 #[test]
 fn withdrawing_falls_back_to_the_assignment_before_under_a_higher_counter() {
     let mut history = given();
-    history.assign(1, 0, 1, &[1, 2]);
+    let first = history.assign(1, 0, 1, &[1, 2]);
     history.rollout(1, rollout::Event::Completed(rollout::Completed { updated: 2, deferred: 0 }));
     let second = history.assign(2, 0, 2, &[1, 2]);
     history.reports(2, 2);
     history.second = 300;
     let withdrawn = history.rollout(2, cancelled());
-    assert_eq!(of(&history, 1), (desired(1, 1, withdrawn, 300), None));
+    let fallen = desired(1, 1, withdrawn, 300).map(|desired| Desired { decided: first, ..desired });
+    assert_eq!(of(&history, 1), (fallen, None), "and the wish stays as old as it is");
     assert_eq!(of(&history, 2).0, desired(2, 2, second, 100), "what a node already runs stays its assignment");
 }
 
@@ -119,7 +120,8 @@ fn a_rollback_assigns_what_ran_before_and_takes_the_rest_back_at_its_end() {
     let started = rollout::RollbackStarted { restores, left };
     let back = history.rollout(2, rollout::Event::RollbackStarted(started));
     let by = Assigner::Rollback(rollout_id(2));
-    let restored = Desired { bundle: bundle_id(1), by, before: None, position: back, assigned_at: at(100) };
+    let (before, bundle, position) = (None, bundle_id(1), back);
+    let restored = Desired { bundle, by, before, decided: back, position, assigned_at: at(100) };
     assert_eq!(of(&history, 1).0, Some(restored));
     assert_eq!(of(&history, 2).0.map(|desired| desired.position), Some(other), "another rollout has it by now");
     assert_eq!(of(&history, 3).0, desired(2, 2, first, 100));
@@ -134,8 +136,8 @@ fn a_direct_assignment_stands_until_a_rollout_takes_over() {
     let mut history = given();
     let assigned = domain::bundle::Assigned { digest: digest(1), node_ids: vec![node_id(1)] };
     let direct = history.bundle(1, domain::bundle::Event::Assigned(assigned));
-    let by_hand =
-        Desired { bundle: bundle_id(1), by: Assigner::Operator, before: None, position: direct, assigned_at: at(100) };
+    let (bundle, by, decided) = (bundle_id(1), Assigner::Operator, direct);
+    let by_hand = Desired { bundle, by, before: None, decided, position: direct, assigned_at: at(100) };
     assert_eq!(of(&history, 1), (Some(by_hand.clone()), None));
     assert!(history.state.bundles.is_deployed(bundle_id(1)));
     let taken = history.assign(2, 0, 2, &[1]);
@@ -145,15 +147,51 @@ fn a_direct_assignment_stands_until_a_rollout_takes_over() {
 }
 
 #[test]
-fn rollouts_that_left_nodes_out_wait_for_them() {
+fn a_late_assignment_is_the_rollouts() {
     let mut history = given();
-    let deferred = |deferred| rollout::Event::Completed(rollout::Completed { updated: 1, deferred });
-    history.rollout(1, deferred(0));
-    history.rollout(2, deferred(1));
-    let awaiting = history.state.rollouts.awaiting(&demo()).map(|rollout| rollout.id).collect::<Vec<_>>();
-    assert_eq!(awaiting, [rollout_id(2)]);
+    history.rollout(2, rollout::Event::Completed(rollout::Completed { updated: 1, deferred: 1 }));
     let digest = digest(2);
     let late = rollout::LateAssigned { bundle_id: bundle_id(2), digest, node_ids: vec![node_id(2)] };
     let position = history.rollout(2, rollout::Event::LateAssigned(late));
     assert_eq!(of(&history, 2).0, desired(2, 2, position, 100));
+}
+
+#[test]
+fn the_newest_assignments_are_remembered_also_when_they_no_longer_stand() {
+    let mut history = given();
+    let first = history.assign(1, 0, 1, &[1]);
+    let second = history.assign(2, 0, 2, &[1]);
+    let withdrawn = history.rollout(2, cancelled());
+    let assigned = |history: &History| {
+        let row = history.state.nodes.row(node_id(1)).unwrap();
+        row.assigned.iter().map(|assigned| (assigned.bundle, assigned.position)).collect::<Vec<_>>()
+    };
+    let all = [(bundle_id(1), first), (bundle_id(2), second), (bundle_id(1), withdrawn)];
+    assert_eq!(assigned(&history), all, "falling back is an assignment too");
+    let newest: Vec<_> = (0..8).map(|step| (bundle_id(1), history.assign(1, step, 1, &[1]))).collect();
+    assert_eq!(assigned(&history), newest, "and no more than eight");
+}
+
+#[test]
+fn what_a_node_ran_is_what_it_falls_back_to_where_nobody_had_assigned_anything() {
+    let mut history = given();
+    history.reports(1, 1);
+    history.assign(2, 0, 2, &[1, 2]);
+    let withdrawn = history.rollout(2, cancelled());
+    let by = Assigner::Rollback(rollout_id(2));
+    let (position, decided) = (withdrawn, Position::START);
+    let back = Desired { bundle: bundle_id(1), by, before: None, decided, position, assigned_at: at(100) };
+    assert_eq!((of(&history, 1), of(&history, 2)), ((Some(back), None), (None, None)));
+}
+
+#[test]
+fn a_rollback_that_is_overtaken_still_says_what_ran_before() {
+    let mut history = given();
+    history.reports(1, 1);
+    history.assign(2, 0, 2, &[1]);
+    history.reports(1, 2);
+    let restores = vec![rollout::Restore { bundle_id: bundle_id(1), digest: digest(1), node_ids: vec![node_id(1)] }];
+    history.rollout(2, rollout::Event::RollbackStarted(rollout::RollbackStarted { restores, left: Vec::new() }));
+    history.assign(1, 0, 3, &[1]);
+    assert_eq!(of(&history, 1).0.unwrap().before, Some(bundle_id(1)), "and not what nobody wants there");
 }

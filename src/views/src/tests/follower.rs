@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::{DecodeError, Position, node};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use journal::{JournalReader, Snapshots, StoreError, Stored};
+use journal::{FactQuestion, Facts, JournalReader, Snapshots, StoreError, Stored};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,6 +22,10 @@ impl JournalReader for Tape {
     fn follow(&self, after: Position) -> BoxStream<'static, Stored> {
         let rest: Vec<Stored> = self.0.iter().filter(|fact| fact.position > after).cloned().collect();
         stream::iter(rest).boxed()
+    }
+
+    fn facts(&self, _: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        Box::pin(async { Err(StoreError::Unavailable("nobody asks".into())) })
     }
 }
 
@@ -44,6 +48,10 @@ impl JournalReader for Wire {
         let receiver = self.0.lock().unwrap().take().unwrap();
         stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|fact| (fact, receiver)) }).boxed()
     }
+
+    fn facts(&self, _: FactQuestion) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        Box::pin(async { Err(StoreError::Unavailable("nobody asks".into())) })
+    }
 }
 
 #[derive(Default)]
@@ -51,7 +59,7 @@ struct Shelf(Mutex<Vec<(Position, Bytes)>>);
 
 impl Snapshots for Shelf {
     fn save(&self, view: &str, position: Position, bytes: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
-        assert_eq!(view, "fleet-v3");
+        assert_eq!(view, "fleet-v6");
         self.0.lock().unwrap().push((position, bytes));
         Box::pin(async { Ok(()) })
     }

@@ -201,6 +201,7 @@ pub fn registered(name: &str, labels: Labels) -> node::Registered {
         metadata: serde_json::Map::new(),
         join_token_id: None,
         approval_required: false,
+        public_key: None,
     }
 }
 

@@ -35,6 +35,7 @@ async fn the_approval_is_the_registration_unless_there_is_another() {
     drop(data);
     enrolls_as(&server, &settings, node(NODE, 'a')).await;
     assert_eq!(known(&settings), (NODE.to_owned(), 'a'));
+    assert_eq!(file(&settings, "seed"), std::fs::read_to_string(settings.data_dir.join("node.nk")).unwrap().trim());
     let progress = crate::state::read_progress(&settings.data_dir).unwrap().unwrap();
     assert!(progress.accepted.is_none(), "what another node accepted says nothing");
     enrolls_as(&server, &settings, node(OTHER, 'b')).await;

@@ -81,6 +81,14 @@ pub(super) const ROUTES: &[Route] = &[
         "WAF events that a node reported",
     ),
     operator(
+        (Get, "/api/v1/projects/{slug}/nodes/{id}/receipts"),
+        Operation::NodeReceipts,
+        NODES_READ,
+        200,
+        &[404, 422],
+        "Signed receipts of a node's activations",
+    ),
+    operator(
         (Get, "/api/v1/projects/{slug}/events"),
         Operation::NodeAllEvents,
         NODES_READ,

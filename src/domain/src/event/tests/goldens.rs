@@ -39,7 +39,7 @@ fn a_node_of_the_first_version_is_approved_and_came_without_a_token() {
     let (aggregate, body) = (samples::node(), std::fs::read(here("goldens/node.registered.v1.json")).unwrap());
     let read = Envelope::decode(Position(7), &aggregate.subject("registered"), &body).unwrap();
     let Event::Node(node::Event::Registered(fact)) = read.envelope.event else { panic!("another event") };
-    assert_eq!((fact.join_token_id, fact.approval_required), (None, false));
+    assert_eq!((fact.join_token_id, fact.approval_required, fact.public_key), (None, false, None));
 }
 
 fn every_event_of_the_catalogue_has_a_golden_and_every_golden_an_event() {

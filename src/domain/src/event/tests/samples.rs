@@ -18,6 +18,14 @@ const BUNDLE: BundleId = BundleId::from_bytes(v7(4));
 const ROLLOUT: RolloutId = RolloutId::from_bytes(v7(5));
 const JOIN_TOKEN: JoinTokenId = JoinTokenId::from_bytes(v7(6));
 
+/// The public half of the nkey whose private key is 32 times the byte 7, and a receipt that it signed.
+const NODE_KEY: &str = "UDVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCYSJF";
+const SIGNATURE: &str = "I4HLd53CrhF1Zpm1jbrcMq8dFjj3qi0DkSvz1WJ19aIovgW20GrTXrWgcmQwXPDoeNydcMhd3k4TLnCEgZiFCw";
+const RECEIPT: &str = "eyJvcmciOiJkZWZhdWx0IiwicHJvamVjdCI6ImRlbW8iLCJub2RlX2lkIjoiMDE5Yzg5ZjEtMDUwMC03MDAwLTgwMDAtMDAwMDAw\
+    MDAwMDAzIiwiYnVuZGxlX2lkIjoiMDE5Yzg5ZjEtMDUwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDA0IiwiZGlnZXN0IjoiYmJiYmJi\
+    YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYiIsImNvdW50ZXIiOnsiZXBv\
+    Y2giOjAsInBvc2l0aW9uIjo0Mn0sImFjdGl2YXRlZF9hdCI6IjIwMjYtMDItMjNUMDk6NTk6NTlaIn0";
+
 /// A UUIDv7 of 2026-02-23T10:00:00Z that is recognised at a glance.
 const fn v7(n: u8) -> [u8; 16] {
     [0x01, 0x9c, 0x89, 0xf1, 0x05, 0x00, 0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, n]
@@ -83,7 +91,7 @@ fn fact(event: Event) -> (Aggregate, Envelope) {
         Event::Node(node::Event::Registered(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::JoinToken(JOIN_TOKEN.to_string()))
         }
-        Event::Node(node::Event::Approved(_) | node::Event::KeyRotated(_)) => {
+        Event::Node(node::Event::Approved(_)) => {
             (Aggregate::Node { org, project, id: NODE }, Actor::Operator("UOPERATOR".into()))
         }
         Event::Node(_) => (Aggregate::Node { org, project, id: NODE }, Actor::Node(NODE.to_string())),
@@ -189,7 +197,7 @@ fn enrollments() -> [enrollment::Event; 8] {
     ]
 }
 
-fn nodes() -> [node::Event; 9] {
+fn nodes() -> [node::Event; 10] {
     let report = node::Report {
         active_bundle_id: Some(BUNDLE),
         staged_bundle_id: Some(BUNDLE),
@@ -209,13 +217,27 @@ fn nodes() -> [node::Event; 9] {
             metadata: object("rack", 7.into()),
             join_token_id: Some(JOIN_TOKEN),
             approval_required: true,
+            public_key: Some(NODE_KEY.parse().unwrap()),
         }),
         node::Event::Approved(node::Approved {}),
-        node::Event::KeyRotated(node::KeyRotated { key_id: "nk_0123456789abcdef".into(), reset: true }),
+        node::Event::KeyRotated(node::KeyRotated {
+            key_id: "nk_0123456789abcdef".into(),
+            reset: false,
+            public_key: Some(NODE_KEY.parse().unwrap()),
+        }),
         node::Event::Online(node::Report { version: text("0.6.45"), ..node::Report::default() }),
         node::Event::BundleSwitched(report),
         node::Event::Changed(node::Report { ip: text("10.0.1.51"), ..node::Report::default() }),
         node::Event::ActivationFailed(node::ActivationFailed { bundle_id: BUNDLE, reason: "port 80 is taken".into() }),
+        node::Event::ActivationReceipt(node::ActivationReceipt {
+            bundle_id: BUNDLE,
+            digest: digest('b'),
+            counter: node::Counter { epoch: 0, position: 42 },
+            activated_at: time("2026-02-23T09:59:59Z"),
+            payload: RECEIPT.into(),
+            signature: SIGNATURE.into(),
+            public_key: NODE_KEY.parse().unwrap(),
+        }),
         node::Event::Offline(node::Offline { last_seen_at: Some(time("2026-02-23T09:58:00Z")) }),
         node::Event::Deleted(node::Deleted {}),
     ]

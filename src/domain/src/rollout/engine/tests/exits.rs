@@ -97,11 +97,10 @@ fn check(world: &World) {
             assert!(decide(&after.rollout, action.clone()).is_err(), "{action:?} twice");
         }
         (None, Some(Blocker::Ended)) => assert!(!world.rollout.is_live()),
-        // Only people can go on, and they can.
-        (None, Some(Blocker::NotStarted)) => {
-            assert!([Command::Start, Command::Cancel].into_iter().all(|wish| decide(&world.rollout, wish).is_ok()));
-        }
-        (None, Some(_)) => {
+        (None, Some(blocker)) => {
+            let wishes = [Command::Start, Command::Cancel];
+            let allowed = wishes.into_iter().all(|wish| decide(&world.rollout, wish).is_ok());
+            assert_eq!(allowed, *blocker == Blocker::NotStarted, "people can go on, and end it");
             assert!(verdict.next_deadline.is_some_and(|at| at > world.now), "{verdict:?} at {}", world.now);
         }
         _ => panic!("{verdict:?}"),

@@ -80,6 +80,11 @@ fn a_node_is_explained_in_every_situation() {
     let mut offline = world.clone();
     offline.goes_offline(0);
     assert_eq!(why(&offline, 0).0, "offline");
+    let mut taken_over = world.clone();
+    taken_over.is_taken_over(0);
+    assert_eq!(why(&taken_over, 0).0, "as_desired", "it had its step, and runs what others want");
+    world.register_unapproved(7);
+    assert_eq!(why(&world, 7).0, "waits_for_approval");
     world.reports(0, NEW);
     assert_eq!(why(&world, 0).0, "as_desired");
     world.wish(Command::Cancel);

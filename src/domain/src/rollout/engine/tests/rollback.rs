@@ -138,3 +138,26 @@ fn many_nodes_take_several_facts() {
     let listed = |started: &crate::rollout::Rollback| started.restores.iter().map(|r| r.node_ids.len()).sum::<usize>();
     assert_eq!(world.rollout.rollback.as_ref().map(listed), Some(2_500));
 }
+
+#[test]
+fn offers_are_withheld_until_the_end_of_a_rollback_and_no_longer() {
+    let mut world = given();
+    roll_back(&mut world);
+    assert!(world.rollout.withholds_offers());
+    world.reports(0, OLD);
+    assert_eq!(world.run(), ["rollback_ended"]);
+    assert!(!world.rollout.withholds_offers(), "a node that stays with the bundle may need it again");
+}
+
+/// The fact that ends the rollout overtakes nodes that are at work on the bundle.
+#[test]
+fn a_node_that_took_the_bundle_while_it_was_withdrawn_goes_back_to_what_it_ran() {
+    let mut world = World::new(1, spec());
+    world.run();
+    world.pass(DEADLINE_S);
+    assert_eq!(world.run(), ["failed"]);
+    let back = world.desired(0).unwrap();
+    assert_eq!((back.bundle, back.by, back.position), (OLD, Assigner::Rollback(world.rollout.id), world.position));
+    world.reports(0, NEW);
+    assert_eq!(world.desired(0), Some(back));
+}

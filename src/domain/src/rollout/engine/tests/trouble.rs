@@ -242,3 +242,15 @@ fn revoking_the_bundle_ends_the_rollout_at_its_next_step() {
     assert_eq!(paused.run(), ["failed"]);
     assert_eq!(paused.rollout.state, revoked);
 }
+
+#[test]
+fn a_rollout_that_nobody_starts_is_cancelled_in_the_end() {
+    let mut world = World::new(1, Spec { held: true, ..spec() });
+    let until = world.now + SignedDuration::from_secs(i64::from(LIMITS.pending_max_s));
+    assert_eq!(world.verdict().next_deadline, Some(until));
+    world.pass(LIMITS.pending_max_s - 1);
+    assert_eq!(world.run(), [] as [&str; 0]);
+    world.pass(1);
+    assert_eq!(world.run(), ["cancelled"]);
+    assert_eq!(world.rollout.state, State::Cancelled(cause(Reason::PendingTooLong, None, &[], None)));
+}

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub const NEW: BundleId = BundleId::from_bytes([0xb1; 16]);
 pub const OLD: BundleId = BundleId::from_bytes([0xb0; 16]);
-pub const LIMITS: Limits = Limits { paused_max_s: 3600, beat_age_max_s: 60 };
+pub const LIMITS: Limits = Limits { paused_max_s: 3600, pending_max_s: 1_000_000, beat_age_max_s: 60 };
 pub const DEADLINE_S: u32 = 600;
 
 #[derive(Clone, Default)]
@@ -95,6 +95,7 @@ fn registered() -> Registered {
         metadata: serde_json::Map::new(),
         join_token_id: None,
         approval_required: false,
+        public_key: None,
     }
 }
 
@@ -129,6 +130,12 @@ impl World {
         let node = Node::registered(("default".parse().unwrap(), project(), id(i)), &fact, self.now, position);
         self.fleet.names.insert(id(i), name.clone());
         self.fleet.by_name.insert(name, node);
+    }
+
+    /// One that an operator has to approve.
+    pub fn register_unapproved(&mut self, i: u8) {
+        self.register(i, Labels::default());
+        self.fleet.by_name.get_mut(&self.fleet.names[&id(i)]).unwrap().approved = false;
     }
 
     pub fn delete(&mut self, i: u8) {
@@ -200,7 +207,8 @@ impl World {
     pub fn is_taken_over(&mut self, i: u8) {
         let position = self.next();
         let by = Assigner::Rollout(RolloutId::from_bytes([0xcc; 16]));
-        let desired = Desired { bundle: OLD, by, before: Some(OLD), position, assigned_at: self.now };
+        let (before, decided) = (Some(OLD), position);
+        let desired = Desired { bundle: OLD, by, before, decided, position, assigned_at: self.now };
         self.fleet.desired.insert(id(i), desired);
     }
 
@@ -249,7 +257,7 @@ impl World {
                 for restore in &started.restores {
                     let by = Assigner::Rollback(self.rollout.id);
                     let (bundle, before) = (restore.bundle_id, None);
-                    let desired = Desired { bundle, by, before, position, assigned_at: now };
+                    let desired = Desired { bundle, by, before, decided: position, position, assigned_at: now };
                     for node_id in &restore.node_ids {
                         self.fleet.desired.insert(*node_id, desired.clone());
                     }
@@ -270,7 +278,8 @@ impl World {
             node.assigned();
             let old = self.fleet.desired.get(node_id).filter(|desired| desired.by == by);
             let before = old.map_or(node.active_bundle, |old| old.before);
-            let desired = Desired { bundle, by, before, position: self.position, assigned_at: self.now };
+            let (decided, position) = (self.position, self.position);
+            let desired = Desired { bundle, by, before, decided, position, assigned_at: self.now };
             self.fleet.desired.insert(*node_id, desired);
         }
     }
@@ -278,9 +287,14 @@ impl World {
     fn withdraw(&mut self) {
         for node_id in self.rollout.steps.iter().flat_map(|step| &step.node_ids) {
             let untaken = self.fleet.node(*node_id).is_some_and(|node| node.active_bundle != Some(NEW));
-            let ours = self.fleet.desired.get(node_id).is_some_and(|desired| desired.is_of(self.rollout.id));
-            if untaken && ours {
-                self.fleet.desired.remove(node_id);
+            let ours = self.fleet.desired.get(node_id).filter(|desired| desired.is_of(self.rollout.id)).cloned();
+            let Some(withdrawn) = ours.filter(|_| untaken) else { continue };
+            self.fleet.desired.remove(node_id);
+            if let Some(bundle) = withdrawn.before {
+                let (by, decided) = (Assigner::Rollback(self.rollout.id), Position::START);
+                let back =
+                    Desired { bundle, by, before: None, decided, position: self.position, assigned_at: self.now };
+                self.fleet.desired.insert(*node_id, back);
             }
         }
     }
