@@ -13,7 +13,7 @@ pub use agent::{Agent, SAMPLE};
 pub use dev::{Dev, Reply, curl};
 pub use facts::{Facts, operator_nkey};
 pub use host::{CURVE, Host};
-pub use process::binary;
+pub use process::{Guarded, binary};
 pub use replicas::Replicas;
 pub use tls::TlsDoor;
 

@@ -6,6 +6,7 @@
 mod cluster;
 mod contract_http;
 mod crashes;
+mod enroll_agent;
 mod enrollment;
 mod failures;
 mod harness;

@@ -41,6 +41,16 @@ impl CallError {
         CallError::Refused { status, code, message: printable(&message, MESSAGE_CHARS_MAX), retry_after }
     }
 
+    /// With this code, if it has none yet.
+    pub fn or_code(self, other: Option<ErrorCode>) -> CallError {
+        match self {
+            CallError::Refused { status, code, message, retry_after } => {
+                CallError::Refused { status, code: code.or(other), message, retry_after }
+            }
+            error => error,
+        }
+    }
+
     /// The credential was not accepted.
     pub fn is_unauthorized(&self) -> bool {
         matches!(self, CallError::Refused { status: 401, .. })

@@ -1,9 +1,11 @@
-//! HTTP to one control plane: TLS 1.3 with the operator's CA and nothing else, or plain where that was permitted.
+//! HTTP to one control plane: TLS 1.3 with what the operator trusts and nothing else, or plain where that was permitted.
 //!
 //! Invariant: every call has a deadline and every answer a size limit; redirects are errors, so a credential never reaches
 //! another host; no credential is in an error. Absent: repeating calls, which is the machine's to decide.
 
 mod download;
+mod events;
+mod pinned;
 mod tls;
 
 use crate::call::{CallError, causes};
@@ -17,11 +19,14 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
-use std::path::Path;
 use std::time::Duration;
 
 pub use download::DownloadError;
-pub use tls::TlsError;
+pub use events::EventsError;
+#[cfg(test)]
+pub use pinned::Fingerprint;
+pub use pinned::FingerprintError;
+pub use tls::{TlsError, Trust};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,10 +36,12 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 
 /// How a call proves who calls.
 pub enum Auth<'a> {
-    /// Registration: nothing, or the join token.
+    /// Registration and enrollment: nothing, or the join token.
     Join(Option<&'a str>),
     Key(&'a str),
     Token(&'a str),
+    /// An enrolling host: the value of an `Authorization` header, and the join token.
+    Host(&'a str, Option<&'a str>),
 }
 
 pub struct Call<'a> {
@@ -54,8 +61,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(server: Uri, ca_file: Option<&Path>) -> Result<Client, TlsError> {
-        let config = tls::client_config(ca_file)?;
+    pub fn new(server: Uri, trust: Option<&Trust>) -> Result<Client, TlsError> {
+        let config = tls::client_config(trust)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -106,11 +113,14 @@ impl Client {
         let mut request =
             Request::builder().method(call.method).uri(Uri::from_parts(uri).map_err(|_| local("the URL"))?);
         request = match call.auth {
-            Auth::Join(None) => request,
-            Auth::Join(Some(token)) => request.header("x-pilothouse-join-token", secret(token)?),
+            Auth::Join(_) => request,
             Auth::Key(key) => request.header("x-zentinel-node-key", secret(key)?),
             Auth::Token(token) => request.header(AUTHORIZATION, secret(&format!("Bearer {token}"))?),
+            Auth::Host(proof, _) => request.header(AUTHORIZATION, secret(proof)?),
         };
+        if let Auth::Join(Some(token)) | Auth::Host(_, Some(token)) = call.auth {
+            request = request.header("x-pilothouse-join-token", secret(token)?);
+        }
         if let Some(key) = call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
@@ -136,7 +146,10 @@ async fn refused(status: StatusCode, headers: &HeaderMap, body: Incoming) -> Cal
     let body = Limited::new(body, ERROR_BYTES_MAX).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     // The form that is a date is not used by the control plane; a clock would be needed to read it.
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    CallError::refused(status.as_u16(), &body, seconds.map(Duration::from_secs))
+    let error = CallError::refused(status.as_u16(), &body, seconds.map(Duration::from_secs));
+    // Where the body has no room for the code, it is here.
+    let code = headers.get("x-error-code").and_then(|value| serde_json::from_value(value.to_str().ok()?.into()).ok());
+    error.or_code(code)
 }
 
 fn unreachable(error: legacy::Error) -> CallError {

@@ -11,6 +11,7 @@ mod call;
 mod client;
 mod command;
 mod driver;
+mod enroll;
 mod fetch;
 mod log;
 mod machine;
@@ -26,8 +27,9 @@ mod store;
 mod testing;
 
 pub use call::causes;
+pub use enroll::{EnrollError, Enrolled, enroll};
 pub use log::init_log;
 pub use run::{RunError, run};
-pub use settings::{Flags, LogFormat, Settings, SettingsError};
+pub use settings::{EnrollSettings, Flags, LogFormat, Settings, SettingsError};
 pub use state::StateError;
 pub use status::{Format, Status};

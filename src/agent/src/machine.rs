@@ -6,7 +6,7 @@
 //! Invariant: whatever the answers are, the node goes on beating, at most one call of each kind is under way, and only an
 //! offer that `offer::check` passes leads to a download, only a finished download to an activation.
 
-mod pace;
+pub mod pace;
 mod port;
 mod receipts;
 

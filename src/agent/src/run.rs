@@ -1,8 +1,10 @@
-//! `pilothouse-agent run`: takes the data directory, mends what a crash left, and drives the machine until told to stop.
+//! `pilothouse-agent run`: takes the data directory, enrolls the host where that is asked for, mends what a crash left, and
+//! drives the machine until told to stop.
 
 use crate::activation::{Activation, Commands};
 use crate::client::{Client, TlsError};
 use crate::driver::Driver;
+use crate::enroll::{EnrollError, Enroller};
 use crate::machine::{Machine, Pace};
 use crate::node_api::NodeApi;
 use crate::progress::Progress;
@@ -28,6 +30,8 @@ pub enum RunError {
         "this data directory belongs to a node of the project {registered}, not of {wanted}: choose another data_dir"
     )]
     OtherProject { registered: String, wanted: String },
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
     #[error("{0}")]
     Refused(String),
     #[error("a task of the agent failed: {0}")]
@@ -37,8 +41,19 @@ pub enum RunError {
 /// Runs until `stop` ends or until the control plane refuses this node in a way that only an operator can change.
 pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(), RunError> {
     let mut stop = pin!(stop);
-    let client = Client::new(settings.server_url.clone(), settings.ca_file.as_deref())?;
+    let client = Client::new(settings.server_url.clone(), settings.trust.as_ref())?;
     let data = Arc::new(DataDir::open(&settings.data_dir)?);
+    let mut enroller =
+        settings.enrollment.clone().map(|settings| Enroller::open(settings, data.clone())).transpose()?;
+    if let Some(enroller) = &mut enroller {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            enrolled = enroller.obtain() => {
+                let enrolled = enrolled?;
+                tracing::info!(host = %enrolled.host, key = enrolled.public_key, new = enrolled.new, "NATS credentials are there");
+            }
+        }
+    }
     let store = Store::open(data.path())?;
     store.clean()?;
     let credentials = data.credentials()?;
@@ -76,7 +91,16 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> Result<(
         started: Instant::now(),
         tasks: JoinSet::new(),
     };
-    driver.run(stop).await
+    let renewing = async {
+        match &enroller {
+            Some(enroller) => enroller.keep().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = driver.run(stop) => ended,
+        never = renewing => match never {},
+    }
 }
 
 fn check(credentials: &Credentials, settings: &Settings) -> Result<crate::offer::Identity, RunError> {

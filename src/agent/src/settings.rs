@@ -3,9 +3,11 @@
 //! Invariant: a [`Settings`] is complete and checked, and no key of the file is ignored. It holds no secret: the join token
 //! is named by its file. Absent: any default that would trust a server which was not named.
 
+mod enrollment;
 mod file;
 mod flags;
 
+use crate::client::{FingerprintError, Trust};
 use contract::Register;
 use domain::{Labels, NodeName, Slug};
 use hyper::Uri;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
 
+pub use enrollment::EnrollSettings;
 pub use file::CommandLine;
 pub use flags::{Flags, LogFormat};
 
@@ -55,7 +58,9 @@ pub struct Settings {
     /// Scheme, host and port; no path.
     pub server_url: Uri,
     /// Present for https.
-    pub ca_file: Option<PathBuf>,
+    pub trust: Option<Trust>,
+    /// None: this host has its NATS credentials from elsewhere, or needs none.
+    pub enrollment: Option<EnrollSettings>,
     pub project: Slug,
     pub name: NodeName,
     pub labels: Labels,
@@ -79,12 +84,12 @@ pub struct Settings {
 impl Settings {
     pub fn resolve(flags: Flags) -> Result<Settings, SettingsError> {
         let said = flags.over_file()?;
+        let enrollment = (!said.enroll_urls.is_empty()).then(|| EnrollSettings::of(&said)).transpose()?;
+        let trust = trust(&said)?;
         let server_url = said.server_url.ok_or(SettingsError::Missing { setting: "server_url" })?;
-        let server_url = server(&server_url, said.allow_plain_http.unwrap_or(false))?;
-        if server_url.scheme_str() == Some("https") && said.ca_file.is_none() {
-            let problem = "is missing, and an https server is never trusted blindly: name the PEM file with the control \
-                           plane's CA certificate (`pilothouse dev` writes its path to dev.json as ca_cert)";
-            return Err(invalid("ca_file", problem));
+        let server_url = server("server_url", &server_url, said.allow_plain_http.unwrap_or(false))?;
+        if server_url.scheme_str() == Some("https") && trust.is_none() {
+            return Err(trusts_nobody());
         }
         let project = said.project.ok_or(SettingsError::Missing { setting: "project" })?;
         let project = project.parse().map_err(|e: domain::TextError| invalid("project", e.to_string()))?;
@@ -93,7 +98,8 @@ impl Settings {
         let wait_s = bounded("wait_s", said.wait_s, WAIT_S, 0..=u64::from(contract::WAIT_S_MAX))?;
         let settings = Settings {
             server_url,
-            ca_file: said.ca_file,
+            trust,
+            enrollment,
             project,
             name: name(said.name, hostname.as_deref())?,
             labels: labels(said.labels)?,
@@ -157,8 +163,32 @@ fn variable(setting: &str) -> String {
     format!("PILOTHOUSE_AGENT_{}", setting.to_uppercase())
 }
 
-fn server(text: &str, allow_plain_http: bool) -> Result<Uri, SettingsError> {
-    let shape = || invalid("server_url", "must look like https://control.example.net:8443, without a path");
+/// None: nothing is said of whom to trust.
+fn trust(said: &file::Said) -> Result<Option<Trust>, SettingsError> {
+    let pinned = said.ca_fingerprint.as_ref().map(|text| text.parse());
+    let pinned = pinned.transpose().map_err(|e: FingerprintError| invalid("ca_fingerprint", e.to_string()))?;
+    let said = [
+        said.ca_file.clone().map(Trust::File),
+        pinned.map(Trust::Pinned),
+        said.ca_system.unwrap_or(false).then_some(Trust::System),
+    ];
+    let mut said = said.into_iter().flatten();
+    match (said.next(), said.next()) {
+        (trust, None) => Ok(trust),
+        _ => {
+            Err(invalid("ca_file", "stands beside another of ca_file, ca_fingerprint and ca_system: give one of them"))
+        }
+    }
+}
+
+fn trusts_nobody() -> SettingsError {
+    let problem = "is missing, and an https server is never trusted blindly: name the PEM file with the control plane's CA \
+                   certificate (`pilothouse dev` writes its path to dev.json as ca_cert), or give ca_fingerprint or ca_system";
+    invalid("ca_file", problem)
+}
+
+fn server(setting: &'static str, text: &str, allow_plain_http: bool) -> Result<Uri, SettingsError> {
+    let shape = || invalid(setting, "must look like https://control.example.net:8443, without a path");
     let uri: Uri = text.parse().map_err(|_| shape())?;
     let host = uri.host().ok_or_else(shape)?;
     let plain_path = matches!(uri.path(), "" | "/") && uri.query().is_none();
@@ -170,7 +200,7 @@ fn server(text: &str, allow_plain_http: bool) -> Result<Uri, SettingsError> {
         Some("https") => Ok(uri),
         Some("http") if allow_plain_http || is_loopback(host) => Ok(uri),
         Some("http") => Err(invalid(
-            "server_url",
+            setting,
             "is plain http to another host, which shows the node's key to everybody on the way: use https, or \
              --allow-plain-http where the network itself is trusted",
         )),

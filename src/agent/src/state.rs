@@ -176,7 +176,8 @@ impl DataDir {
         write(&self.path.join(CREDENTIALS), credentials)
     }
 
-    /// The key that the node signs with, made where there is none. Never replaced: the control plane knows one key of a node.
+    /// The key that the node signs with, made where there is none. Replaced only by an approval that makes the host this node: the
+    /// control plane knows one key of a node.
     pub fn signing_key(&self) -> Result<NatsKey, StateError> {
         let path = self.path.join(SIGNING_KEY);
         match read_secret(&path) {
@@ -191,6 +192,11 @@ impl DataDir {
             }
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// From now on this node signs with `key`.
+    pub fn save_signing_key(&self, key: &NatsKey) -> Result<(), StateError> {
+        Ok(write_secret(&self.path.join(SIGNING_KEY), key.seed().as_bytes())?)
     }
 
     pub fn progress(&self) -> Result<Option<Progress>, StateError> {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub mod enrollment;
 pub mod plane;
 
 use crate::offer::Identity;

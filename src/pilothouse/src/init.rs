@@ -188,7 +188,9 @@ fn write_all(dir: &Path, hosts: &[String], resolver_dir: &Path) -> Result<()> {
 fn write_certificate(dir: &Path, ca: &Ca, hosts: &[String]) -> Result<()> {
     let issued = ca.issue_server(hosts, Timestamp::now(), SERVER_CERTIFICATE_DAYS)?;
     files::write_secret(&dir.join("server.key"), issued.key_pem.as_bytes())?;
-    Ok(files::write_public(&dir.join("server.pem"), issued.cert_pem.as_bytes())?)
+    // The whole chain, so that an agent that knows nothing but the CA's fingerprint can check it.
+    let chain = issued.cert_pem + ca.cert_pem();
+    Ok(files::write_public(&dir.join("server.pem"), chain.as_bytes())?)
 }
 
 fn permissions(of: journal::permissions::Permissions) -> trust::nats::Permissions {

@@ -6,6 +6,7 @@
 mod account;
 mod claims;
 mod creds;
+mod curve;
 mod host;
 mod installation;
 mod key;
@@ -17,7 +18,8 @@ pub use claims::{
     AccountClaims, AccountSigningKey, Body, Claims, Export, Import, JWT_BYTES_MAX, Limits, Mint, OperatorClaims,
     ResponseType, ScopedKey, ShareKind, SubjectRule, UserClaims, UserTemplate, decode, next_issue_time, sign, verify,
 };
-pub use creds::{Creds, creds, parse_creds};
+pub use creds::{Creds, creds, parse_creds, user_jwt};
+pub use curve::curve_public_key;
 pub use host::{HostKey, HostSigner, is_curve_key};
 pub use installation::{Installation, NewInstallation, NewSubscriber, operator_user, subscriber_user};
 pub use key::{KeyKind, NatsKey};

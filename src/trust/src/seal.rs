@@ -122,7 +122,7 @@ impl hkdf::KeyType for OutputBytes {
     }
 }
 
-fn hkdf_sha256<const N: usize>(salt: &[u8], secret: &[u8], info: &[&[u8]]) -> [u8; N] {
+pub(crate) fn hkdf_sha256<const N: usize>(salt: &[u8], secret: &[u8], info: &[&[u8]]) -> [u8; N] {
     const { assert!(N <= 255 * 32, "HKDF-SHA256 gives at most 255 blocks") };
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(secret);
     let mut output = [0; N];

@@ -164,7 +164,7 @@ async fn only_the_named_ca_and_only_tls_1_3_are_trusted() {
         let url = serve_tls(certificate, version).await;
         let path = dir.path().join("ca.pem");
         std::fs::write(&path, ours.cert_pem()).unwrap();
-        let client = Client::new(url.parse().unwrap(), Some(&path)).unwrap();
+        let client = Client::new(url.parse().unwrap(), Some(&Trust::File(path))).unwrap();
         get(&client, "/", Auth::Key("the-key")).await
     };
     let good = ours.issue_server(&name("127.0.0.1"), now, 30).unwrap();
@@ -180,7 +180,7 @@ async fn only_the_named_ca_and_only_tls_1_3_are_trusted() {
     // To an https server nothing is ever fetched in the clear.
     let plane = Plane::start().await;
     let path = dir.path().join("ca.pem");
-    let client = Client::new("https://127.0.0.1:1".parse().unwrap(), Some(&path)).unwrap();
+    let client = Client::new("https://127.0.0.1:1".parse().unwrap(), Some(&Trust::File(path))).unwrap();
     let url = format!("{}/api/v1/downloads/{}", plane.url(), archive(9).1);
     assert!(client.download(&url, 10, &dir.path().join("part")).await.is_err());
     assert!(plane.told().seen.is_empty());
@@ -190,7 +190,7 @@ async fn only_the_named_ca_and_only_tls_1_3_are_trusted() {
 fn ca_files_that_name_nobody_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ca.pem");
-    let new = || Client::new("https://localhost".parse().unwrap(), Some(&path)).err().unwrap();
+    let new = || Client::new("https://localhost".parse().unwrap(), Some(&Trust::File(path.clone()))).err().unwrap();
     assert!(matches!(new(), TlsError::Read { .. }));
     std::fs::write(&path, "no certificate").unwrap();
     assert!(matches!(new(), TlsError::NoCertificate { .. }));

@@ -1,5 +1,6 @@
-//! Which servers are trusted: those whose certificate leads to the operator's CA, over TLS 1.3.
+//! Which servers are trusted: those whose certificate leads to what the operator named, over TLS 1.3.
 
+use super::pinned::{Fingerprint, Pinned};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -8,6 +9,17 @@ use std::sync::Arc;
 use thiserror::Error;
 
 const CA_BYTES_MAX: u64 = 1024 * 1024;
+
+/// What a server's certificate must lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The CA certificates in this PEM file.
+    File(PathBuf),
+    /// The CAs that this host's system trusts.
+    System,
+    /// A certificate with this key: the server's own, or a CA's that the server sends along.
+    Pinned(Fingerprint),
+}
 
 #[derive(Debug, Error)]
 pub enum TlsError {
@@ -21,16 +33,38 @@ pub enum TlsError {
     NoCertificate { path: PathBuf },
     #[error("{} holds a certificate that cannot be used: {message}", path.display())]
     Unusable { path: PathBuf, message: String },
+    #[error("the system has no CA certificates that can be used{}{causes}", if causes.is_empty() { "" } else { ": " })]
+    NoSystemRoots { causes: String },
     #[error("TLS could not be set up: {0}")]
     Setup(#[from] rustls::Error),
 }
 
-/// Without a file nobody is trusted, and every https connection fails.
-pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    let roots = ca_file.map(roots).transpose()?.unwrap_or_else(RootCertStore::empty);
+/// Without a `trust` nobody is trusted, and every https connection fails.
+pub fn client_config(trust: Option<&Trust>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let roots = match trust {
+        None => RootCertStore::empty(),
+        Some(Trust::File(path)) => roots(path)?,
+        Some(Trust::System) => system_roots()?,
+        Some(Trust::Pinned(fingerprint)) => {
+            let verifier = Arc::new(Pinned::new(*fingerprint, provider));
+            return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+        }
+    };
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let causes: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
+        return Err(TlsError::NoSystemRoots { causes: causes.join("; ") });
+    }
+    Ok(roots)
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, TlsError> {

@@ -16,7 +16,7 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// No longer than a heartbeat interval: after an outage of the control plane a node is heard again well before it counts as silent.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// No server silences a node for longer than this.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(900);
 
 pub fn interval(asked_s: u32) -> Duration {
     Duration::from_secs(asked_s.into()).clamp(INTERVAL_MIN, INTERVAL_MAX)
@@ -77,9 +77,12 @@ impl Random {
     pub fn backoff(&mut self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(10);
         let full = (BACKOFF_FIRST * 2u32.pow(doublings)).min(BACKOFF_MAX);
-        let half = full / 2;
-        let spread_ms = half.as_millis() as u64 + 1;
-        half + Duration::from_millis(self.next() % spread_ms)
+        full / 2 + self.up_to(full / 2)
+    }
+
+    /// From nothing to `longest`, in milliseconds.
+    pub fn up_to(&mut self, longest: Duration) -> Duration {
+        Duration::from_millis(self.next() % (longest.as_millis() as u64).saturating_add(1))
     }
 }
 

@@ -233,6 +233,34 @@ async fn without_a_fixed_interval_the_server_is_asked_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_enrolls_before_its_node_registers() {
+    let (dir, plane, mut settings) = given().await;
+    let server = crate::testing::enrollment::Server::start().await;
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, &server.ca_pem).unwrap();
+    let flags = Flags {
+        enroll_urls: vec![server.url.clone()],
+        ca_file: Some(ca),
+        host_id: Some("web-03".into()),
+        data_dir: Some(settings.data_dir.clone()),
+        ..Flags::default()
+    };
+    settings.enrollment = Some(crate::settings::EnrollSettings::resolve(flags).unwrap());
+    let agent = Agent::start(&settings);
+    server.until(|told| told.count("stream") == 1).await;
+    assert_eq!(plane.told().seen.len(), 0, "nobody approved yet");
+    server.becomes("approved");
+    plane.until(|told| told.count("heartbeat") > 0).await;
+    assert!(settings.data_dir.join("auth/web-03.creds").exists());
+    agent.stop().await;
+    // A refusal ends the agent with a reason of its own.
+    server.told().begins = "rejected";
+    std::fs::remove_file(settings.data_dir.join("auth/web-03.creds")).unwrap();
+    let ended = Agent::start(&settings).task.await.unwrap();
+    assert!(matches!(ended, Err(RunError::Enroll(EnrollError::Refused(_)))), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_outlives_a_restart_and_is_told_until_it_is_heard() {
     let (_dir, plane, settings) = given().await;
     plane.offer(1, 10);

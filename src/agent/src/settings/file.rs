@@ -8,15 +8,21 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// Every key of the file. Each has a flag and an environment variable; a test holds that.
-pub const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 24] = [
     "server_url",
     "ca_file",
+    "ca_fingerprint",
+    "ca_system",
     "allow_plain_http",
     "project",
     "name",
     "labels",
     "data_dir",
     "join_token_file",
+    "enroll_urls",
+    "host_id",
+    "enroll_again",
+    "enroll_timeout_s",
     "proxy_version",
     "command",
     "check_command",
@@ -93,12 +99,18 @@ impl<'de> Deserialize<'de> for CommandLine {
 pub struct Said {
     pub server_url: Option<String>,
     pub ca_file: Option<PathBuf>,
+    pub ca_fingerprint: Option<String>,
+    pub ca_system: Option<bool>,
     pub allow_plain_http: Option<bool>,
     pub project: Option<String>,
     pub name: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub data_dir: Option<PathBuf>,
     pub join_token_file: Option<PathBuf>,
+    pub enroll_urls: Vec<String>,
+    pub host_id: Option<String>,
+    pub enroll_again: Option<bool>,
+    pub enroll_timeout_s: Option<u64>,
     pub proxy_version: Option<String>,
     pub command: Option<CommandLine>,
     pub check_command: Option<CommandLine>,

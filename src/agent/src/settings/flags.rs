@@ -25,9 +25,22 @@ pub struct Flags {
     #[arg(long, value_name = "URL", env = "PILOTHOUSE_AGENT_SERVER_URL")]
     pub server_url: Option<String>,
 
-    /// PEM file with the CA certificates that the control plane's certificate must lead to; required for https
+    /// PEM file with the CA certificates that the control plane's certificate must lead to; https needs this or one of the
+    /// next two
     #[arg(long, value_name = "FILE", env = "PILOTHOUSE_AGENT_CA_FILE")]
     pub ca_file: Option<PathBuf>,
+
+    /// The key that the control plane's certificate, or a CA certificate it sends along, must have: sha256: and the hex digits
+    /// that `openssl x509 -in ca.pem -noout -pubkey | openssl pkey -pubin -outform der | sha256sum` prints
+    #[arg(long, value_name = "FINGERPRINT", env = "PILOTHOUSE_AGENT_CA_FINGERPRINT")]
+    pub ca_fingerprint: Option<String>,
+
+    /// Trust the CAs that this host's system trusts
+    #[arg(
+        long, env = "PILOTHOUSE_AGENT_CA_SYSTEM", value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub ca_system: Option<bool>,
 
     /// Permit http:// to another host: node key and configuration are then open to everybody on the way
     #[arg(
@@ -56,9 +69,37 @@ pub struct Flags {
     #[arg(long, value_name = "DIR", env = "PILOTHOUSE_AGENT_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// File with the join token, where the project asks for one; readable by its owner alone
+    /// File with the join token, where the project or an enrollment asks for one; readable by its owner alone
     #[arg(long, value_name = "FILE", env = "PILOTHOUSE_AGENT_JOIN_TOKEN_FILE")]
     pub join_token_file: Option<PathBuf>,
+
+    /// Where this host asks for its NATS credentials: https://host:port of a control plane; repeatable, in the environment
+    /// divided by commas, in the file an array; the next one serves when one cannot be reached. `run` enrolls first when given
+    #[arg(
+        long,
+        visible_alias = "enroll-url",
+        value_name = "URL",
+        env = "PILOTHOUSE_AGENT_ENROLL_URLS",
+        value_delimiter = ','
+    )]
+    pub enroll_urls: Vec<String>,
+
+    /// Id of this host, unique in the installation: letters, digits, - and _ [default: the host name with _ for each dot, kept
+    /// from the first time on]
+    #[arg(long, value_name = "ID", env = "PILOTHOUSE_AGENT_HOST_ID")]
+    pub host_id: Option<String>,
+
+    /// Enroll once more although an operator rejected or revoked this host; after a revocation with a new key
+    #[arg(
+        long, env = "PILOTHOUSE_AGENT_ENROLL_AGAIN", value_name = "BOOL",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    pub enroll_again: Option<bool>,
+
+    /// Seconds to wait for an operator's decision before exiting with 4; the next start goes on waiting; 0: no limit
+    /// [default: 0]
+    #[arg(long, value_name = "SECONDS", env = "PILOTHOUSE_AGENT_ENROLL_TIMEOUT_S")]
+    pub enroll_timeout_s: Option<u64>,
 
     /// Version of the proxy, as shown to operators
     #[arg(long, value_name = "VERSION", env = "PILOTHOUSE_AGENT_PROXY_VERSION")]
@@ -108,16 +149,23 @@ impl Flags {
     /// The flags (and environment), and the file where they are silent.
     pub(super) fn over_file(self) -> Result<Said, SettingsError> {
         let file = self.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        let enroll_urls = if self.enroll_urls.is_empty() { file.enroll_urls } else { self.enroll_urls };
         let labels = if self.labels.is_empty() { file.labels } else { self.labels.into_iter().collect() };
         Ok(Said {
             server_url: self.server_url.or(file.server_url),
             ca_file: self.ca_file.or(file.ca_file),
+            ca_fingerprint: self.ca_fingerprint.or(file.ca_fingerprint),
+            ca_system: self.ca_system.or(file.ca_system),
             allow_plain_http: self.allow_plain_http.or(file.allow_plain_http),
             project: self.project.or(file.project),
             name: self.name.or(file.name),
             labels,
             data_dir: self.data_dir.or(file.data_dir),
             join_token_file: self.join_token_file.or(file.join_token_file),
+            enroll_urls,
+            host_id: self.host_id.or(file.host_id),
+            enroll_again: self.enroll_again.or(file.enroll_again),
+            enroll_timeout_s: self.enroll_timeout_s.or(file.enroll_timeout_s),
             proxy_version: self.proxy_version.or(file.proxy_version),
             command: self.command.or(file.command),
             check_command: self.check_command.or(file.check_command),

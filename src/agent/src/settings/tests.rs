@@ -34,6 +34,10 @@ const FULL: &str = r#"
     name = "edge-1"
     data_dir = "/tmp/d"
     join_token_file = "/etc/token"
+    enroll_urls = ["https://a.example.net:8443", " ", "https://b.example.net:8443/"]
+    host_id = "web-03"
+    enroll_again = true
+    enroll_timeout_s = 600
     proxy_version = "0.6.45"
     command = ["systemctl", "reload", "my proxy"]
     check_command = "zentinel test"
@@ -58,7 +62,8 @@ fn every_setting_is_key_flag_variable_and_documented() {
         assert_eq!(argument.get_long(), Some(flag(id).as_str()));
         assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable(id).as_str()));
         assert!(argument.get_help().is_some(), "{id}");
-        assert!(id == "config" || FULL.contains(id), "{id} is not in the file of the tests");
+        let shown = FULL.contains(id) || ["config", "ca_fingerprint", "ca_system"].contains(&id);
+        assert!(shown, "{id} is not in the file of the tests");
     }
 }
 
@@ -157,4 +162,49 @@ fn a_command_that_needs_a_shell_is_refused_with_the_way_to_write_it() {
         assert!(error.contains("write it as a JSON array"), "{error}");
     }
     assert!("zentinel test -c current/zentinel.kdl".parse::<CommandLine>().is_ok());
+}
+
+const ENROLL: [&str; 4] = ["--enroll-url", "https://a.example.net:8443", "--ca-file", "/ca.pem"];
+
+fn enrollment(arguments: &[&str]) -> Result<EnrollSettings, String> {
+    EnrollSettings::resolve(flags(arguments)).map_err(|e| e.to_string())
+}
+
+#[test]
+fn enrolling_needs_servers_and_whom_to_trust_and_nothing_else() {
+    let settings = enrollment(&ENROLL).unwrap();
+    assert_eq!((settings.urls.len(), settings.host, settings.again, settings.timeout), (1, None, false, None));
+    assert_eq!(settings.trust, Trust::File("/ca.pem".into()));
+    assert!(enrollment(&[]).unwrap_err().contains("--enroll-urls"));
+    assert!(enrollment(&ENROLL[..2]).unwrap_err().contains("never trusted blindly"));
+    for wrong in ["http://127.0.0.1:8443", "http://a.example.net", "https://a/api", "a", "ftp://a"] {
+        assert!(enrollment(&["--enroll-url", wrong, "--ca-system"]).unwrap_err().contains("enroll_urls"), "{wrong}");
+    }
+    let settings = enrollment(&["--enroll-urls", "https://a:1, ,https://b:1,https://a:1", "--ca-system"]).unwrap();
+    assert_eq!((settings.urls.len(), settings.trust), (2, Trust::System));
+    let settings = with_file(FULL, &[]).unwrap().enrollment.unwrap();
+    assert_eq!((settings.urls.len(), settings.host.unwrap().as_str(), settings.again), (2, "web-03", true));
+    assert_eq!(settings.timeout, Some(Duration::from_secs(600)));
+    let plain = ["--server-url", "http://127.0.0.1:4000", "--project", "demo", "--name", "n"];
+    assert!(resolve(&plain).unwrap().enrollment.is_none());
+}
+
+#[test]
+fn one_kind_of_trust_is_named() {
+    let pin = format!("sha256:{}", "0f".repeat(32));
+    let settings = enrollment(&["--enroll-url", "https://a:1", "--ca-fingerprint", &pin]).unwrap();
+    assert!(matches!(settings.trust, Trust::Pinned(fingerprint) if fingerprint.to_string() == pin));
+    assert!(enrollment(&["--enroll-url", "https://a:1", "--ca-fingerprint", "0f"]).unwrap_err().contains("64 hex"));
+    for more in [["--ca-system", "--name=n"], ["--ca-fingerprint", &pin]] {
+        assert!(enrollment(&[&ENROLL[..], &more].concat()).unwrap_err().contains("give one of them"));
+    }
+    assert!(enrollment(&[&ENROLL[..], &["--ca-system=false"]].concat()).is_ok());
+}
+
+#[test]
+fn a_host_id_that_is_no_word_is_refused_and_not_shown() {
+    for wrong in ["a\u{1b}[31m", "a\nb", "web.03", "_x", ""] {
+        let refused = enrollment(&[&ENROLL[..], &["--host-id", wrong]].concat()).unwrap_err();
+        assert!(refused.starts_with("the setting host_id is not 1 to 128 letters"), "{refused}");
+    }
 }

@@ -33,6 +33,11 @@ pub fn parse_creds(text: &str) -> Result<Creds, NatsError> {
     Ok(Creds { jwt: jwt.into(), seed: seed.into(), public_key })
 }
 
+/// The JWT in a credentials file of which only that is wanted, or alone as it stands.
+pub fn user_jwt(text: &str) -> Result<&str, NatsError> {
+    if text.contains("---") { block(text, "NATS USER JWT") } else { Ok(text.trim_ascii()) }
+}
+
 /// The one line between `---BEGIN <what>---` and `---END <what>---`.
 fn block<'a>(text: &'a str, what: &str) -> Result<&'a str, NatsError> {
     let is_mark = |line: &str, word: &str| {
@@ -68,6 +73,14 @@ mod tests {
             assert_eq!((read.jwt, read.seed, read.public_key), (jwt.clone(), user.seed(), user.public_key()));
         }
         async_nats::ConnectOptions::with_credentials(&text).unwrap();
+    }
+
+    #[test]
+    fn a_jwt_is_found_in_a_file_and_alone() {
+        let (jwt, user) = user();
+        assert_eq!(user_jwt(&creds(&jwt, &user.seed())), Ok(jwt.as_str()));
+        assert_eq!(user_jwt(&format!("{jwt}\n")), Ok(jwt.as_str()));
+        assert_eq!(user_jwt(&creds("", &user.seed())), Err(NatsError::Creds));
     }
 
     #[test]

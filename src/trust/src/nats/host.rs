@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 /// First bytes of public keys as text: `U…` and `X…`.
 const USER_PREFIX: u8 = 20 << 3;
-const CURVE_PREFIX: u8 = 23 << 3;
+pub(super) const CURVE_PREFIX: u8 = 23 << 3;
 const PUBLIC_KEY_CHARS: usize = 56;
 
 /// The public key of a host, `U…`.
@@ -66,7 +66,7 @@ fn public_bytes(text: &str, prefix: u8) -> Option<[u8; 32]> {
 }
 
 /// CRC-16/XMODEM, the checksum of nkeys.
-fn crc16(bytes: &[u8]) -> u16 {
+pub(super) fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(
             crc ^ (u16::from(*byte) << 8),

@@ -60,6 +60,12 @@ impl NatsKey {
         self.0.seed().expect("the private half is there by construction")
     }
 
+    /// The 32 bytes that the seed's text holds. A secret.
+    pub(super) fn raw_seed(&self) -> [u8; 32] {
+        let (_kind, raw) = nkeys::decode_seed(&self.seed()).expect("the text was made from a seed");
+        raw
+    }
+
     /// The 64 bytes of an Ed25519 signature.
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         self.0.sign(bytes).expect("the private half is there by construction")
