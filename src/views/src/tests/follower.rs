@@ -59,7 +59,7 @@ struct Shelf(Mutex<Vec<(Position, Bytes)>>);
 
 impl Snapshots for Shelf {
     fn save(&self, view: &str, position: Position, bytes: Bytes) -> BoxFuture<'_, Result<(), StoreError>> {
-        assert_eq!(view, "fleet-v6");
+        assert_eq!(view, "fleet-v7");
         self.0.lock().unwrap().push((position, bytes));
         Box::pin(async { Ok(()) })
     }
