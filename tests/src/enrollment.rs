@@ -1,7 +1,7 @@
 //! A host's whole way in and out again, walked by an independent client written in Python: nothing of it is ours but the
 //! document that both follow.
 
-use crate::harness::{Dev, Facts, Host, eventually};
+use crate::harness::{Dev, Facts, Host, PATIENCE, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -172,6 +172,54 @@ fn rules_let_a_fleet_in_and_a_join_token_makes_room_behind_one_address() {
     let creds = host.creds(&dev, &id);
     assert_eq!((creds.status, creds.body["node"]["project"].as_str()), (200, Some("demo")), "{}", creds.text);
     assert!(host.creds_file(&creds.body).contains("BEGIN NATS USER JWT"));
+}
+
+/// As many as a person waits for; the long form looks at the 99th of a hundred.
+fn revocations() -> usize {
+    if std::env::var_os("PILOTHOUSE_TEST_LONG").is_some() { 100 } else { 10 }
+}
+
+#[test]
+fn a_revocation_ends_connections_and_credentials_within_a_second() {
+    let limits = [("PILOTHOUSE_LIMITS_ENROLLMENT_PER_MIN", "100000"), ("PILOTHOUSE_LIMITS_ENROLLMENT_BURST", "100000")];
+    let dev = Dev::start_with(&limits);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (mut thrown_out, mut refused) = (Vec::new(), Vec::new());
+    for n in 0..revocations() {
+        let host = Host::new(&format!("web-{n}"));
+        let id = host.enroll(&dev);
+        let approve =
+            dev.tls_api("POST", &format!("/api/v1/enrollments/{id}/approve"), Some(&json!({"project": "demo"})));
+        assert_eq!(approve.status, 200, "{}", approve.text);
+        let creds = host.creds(&dev, &id);
+        let node = &creds.body["node"];
+        let (ended, end) = std::sync::mpsc::channel();
+        let options = async_nats::ConnectOptions::with_credentials(&host.creds_file(&creds.body)).unwrap();
+        let options = options.event_callback(move |event| {
+            let ended = ended.clone();
+            async move {
+                if matches!(event, async_nats::Event::Disconnected) {
+                    // Whoever listened may have heard enough.
+                    let _ = ended.send(Instant::now());
+                }
+            }
+        });
+        let client = runtime.block_on(options.connect(dev.file.get("nats_url"))).unwrap();
+        let began = Instant::now();
+        assert_eq!(dev.tls_api("POST", &format!("/api/v1/enrollments/{id}/revoke"), None).status, 200);
+        let key = format!("X-Zentinel-Node-Key: {}", node["node_key"].as_str().unwrap());
+        let path = format!("/api/v1/nodes/{}/heartbeat", node["node_id"].as_str().unwrap());
+        assert_eq!(dev.curl(&["-X", "POST", "-H", &key], &path).status, 401);
+        refused.push(began.elapsed());
+        thrown_out.push(end.recv_timeout(PATIENCE).expect("still connected").saturating_duration_since(began));
+        drop(client);
+    }
+    // With few runs beside other tests, the middle one says more than the slowest.
+    let place = if thrown_out.len() < 100 { thrown_out.len() / 2 } else { thrown_out.len() * 99 / 100 - 1 };
+    for times in [&mut thrown_out, &mut refused] {
+        times.sort();
+        assert!(times[place] < REVOKED_WITHIN, "{times:?}");
+    }
 }
 
 #[test]

@@ -150,7 +150,8 @@ fn revokes(fact: &Recorded) -> bool {
 async fn settle(control: &Control, client: &Client, signer: &AccountSigner) -> Result<usize, PushError> {
     for _ in 0..ATTEMPTS_MAX {
         let found = control.records().get(Bucket::Accounts, KEY).await?;
-        match advance(control, signer, found).await {
+        let told = lookup(client, signer.account_id()).await;
+        match advance(control, signer, found, &told).await {
             Ok(jwt) => return push(client, &jwt).await,
             Err(PushError::Store(StoreError::Conflict)) => {}
             Err(e) => return Err(e),
@@ -159,15 +160,22 @@ async fn settle(control: &Control, client: &Client, signer: &AccountSigner) -> R
     Err(PushError::Contended)
 }
 
-/// The JWT that says what the facts say, kept.
-async fn advance(control: &Control, signer: &AccountSigner, found: Option<Record>) -> Result<String, PushError> {
+/// The JWT that says what the facts say, kept. It follows the newest one that is known, so that what somebody changed by hand
+/// (an operator's revocation) stays.
+async fn advance(
+    control: &Control,
+    signer: &AccountSigner,
+    found: Option<Record>,
+    told: &str,
+) -> Result<String, PushError> {
     let now = now();
     let wanted = control.views().read().enrollments.revocations(now);
     let kept = found.as_ref().map(|record| rmp_serde::from_slice::<Kept>(&record.value));
     let kept = kept.transpose().map_err(|e| StoreError::Corrupt(e.to_string()))?;
     let first = || Kept { jwt: signer.first().to_owned(), managed: Vec::new() };
     let kept = kept.unwrap_or_else(first);
-    let Some(jwt) = signer.revoke(&kept.jwt, &kept.managed, &wanted, now)? else { return Ok(kept.jwt) };
+    let newest = signer.newest(&[&kept.jwt, signer.first(), told]).unwrap_or(signer.first());
+    let Some(jwt) = signer.revoke(newest, &kept.managed, &wanted, now)? else { return Ok(newest.to_owned()) };
     let managed = wanted.into_keys().collect();
     let value = rmp_serde::to_vec_named(&Kept { jwt: jwt.clone(), managed });
     let value = value.map_err(|e| StoreError::Corrupt(e.to_string()))?.into();
@@ -176,6 +184,14 @@ async fn advance(control: &Control, signer: &AccountSigner, found: Option<Record
         None => control.records().create(Bucket::Accounts, KEY, value).await?,
     };
     Ok(jwt)
+}
+
+/// What a server believes now; nothing when none says so.
+async fn lookup(client: &Client, account_id: &str) -> String {
+    let asked = client.request(format!("$SYS.REQ.ACCOUNT.{account_id}.CLAIMS.LOOKUP"), "".into());
+    let answer = tokio::time::timeout(FIRST_ANSWER_MAX, asked).await;
+    let payload = answer.ok().and_then(Result::ok).map(|message| message.payload);
+    payload.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).unwrap_or_default()
 }
 
 async fn push(client: &Client, jwt: &str) -> Result<usize, PushError> {

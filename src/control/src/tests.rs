@@ -8,6 +8,7 @@ mod direct;
 mod engine;
 mod enrollment;
 mod enrollment_creds;
+mod enrollment_race;
 mod heartbeats;
 mod held;
 mod hosts;

@@ -89,9 +89,10 @@ pub fn provisioning() -> Permissions {
     Permissions { publish, subscribe: vec![Role::Provisioning.inbox()] }
 }
 
-/// Gives the servers newer JWTs of accounts. A server believes those alone that the operator's signing key signed.
+/// Asks for the JWTs of accounts and gives the servers newer ones. A server believes those alone that the operator's signing key signed.
 pub fn accounts() -> Permissions {
-    Permissions { publish: vec!["$SYS.REQ.CLAIMS.UPDATE".to_owned()], subscribe: vec![Role::Accounts.inbox()] }
+    let publish = ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"].map(str::to_owned).to_vec();
+    Permissions { publish, subscribe: vec![Role::Accounts.inbox()] }
 }
 
 /// Reads how the servers keep data, and hears of each login.

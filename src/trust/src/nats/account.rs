@@ -36,6 +36,15 @@ impl AccountSigner {
         &self.first
     }
 
+    /// The one of these JWTs of the account that was issued last; what the operator's key did not sign is none.
+    pub fn newest<'a>(&self, known: &[&'a str]) -> Option<&'a str> {
+        let issued_at = |jwt: &str| {
+            let claims = verify(jwt, &[&self.key.public_key()]).ok()?;
+            (claims.sub == self.account_id && matches!(claims.nats, Body::Account(_))).then_some(claims.iat)
+        };
+        known.iter().filter_map(|jwt| Some((issued_at(jwt)?, *jwt))).max_by_key(|(at, _)| *at).map(|(_, jwt)| jwt)
+    }
+
     /// The JWT after `current` with these revocations (public key to the time until which its JWTs count no more) instead of
     /// those of `replaced`; none when `current` says so already. Revocations of others stay.
     pub fn revoke(
@@ -102,6 +111,7 @@ mod tests {
         assert_eq!(signer.revoke(&one, &["UA".into()], &list(&[("UA", 5)]), now), Ok(None));
         let two = signer.revoke(&one, &[], &list(&[("UB", 7)]), now).unwrap().unwrap();
         assert_eq!(said(&two), (102, list(&[("UA", 5), ("UB", 7)])), "others' revocations stay");
+        assert_eq!(signer.newest(&[&two, "a.b.c", signer.first(), &one]), Some(two.as_str()));
         let three = signer.revoke(&two, &["UB".into()], &list(&[("UA", 3)]), now).unwrap().unwrap();
         assert_eq!(said(&three), (103, list(&[("UA", 5)])), "what has ended goes, and no time goes back");
     }
@@ -117,6 +127,7 @@ mod tests {
             Body::Account(AccountClaims::new(Limits::unlimited(true), vec![])),
         );
         for jwt in [forged.as_str(), theirs.first(), "", "a.b.c"] {
+            assert_eq!(ours.newest(&[jwt]), None);
             assert!(ours.revoke(jwt, &[], &list(&[("UA", 5)]), now).is_err());
         }
         assert!(AccountSigner::new(&stranger.seed(), ours.first()).is_err());
