@@ -89,7 +89,8 @@ pub fn provisioning() -> Permissions {
     Permissions { publish, subscribe: vec![Role::Provisioning.inbox()] }
 }
 
-/// Asks for the JWTs of accounts and gives the servers newer ones. A server believes those alone that the operator's signing key signed.
+/// Asks for the JWTs of accounts and gives the servers newer ones. A server believes those alone that the operator's signing key
+/// signed.
 pub fn accounts() -> Permissions {
     let publish = ["$SYS.REQ.CLAIMS.UPDATE", "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"].map(str::to_owned).to_vec();
     Permissions { publish, subscribe: vec![Role::Accounts.inbox()] }
