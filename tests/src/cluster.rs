@@ -14,8 +14,16 @@ fn any_one_of_three_servers_may_be_lost() {
         // An operator may come in at any server: the account of the operators reaches the replicas over the cluster's routes.
         for server in 0..3 {
             let slug = format!("p-{lost}-{server}");
-            let created = all.cli_at(server, &["project", "create", &slug, "-o", "json"]);
-            assert!(created.status.success(), "{created:?}");
+            let create = ["project", "create", &slug, "--idempotency-key", &slug];
+            // While a stream has no leader the answer is to try again; under its key a repeat is the same request.
+            eventually("the project is stored", || {
+                let created = all.cli_at(server, &create);
+                if created.status.success() {
+                    Ok(())
+                } else {
+                    Err(String::from_utf8_lossy(&created.stderr).into_owned())
+                }
+            });
             let shown = all.api(server % 2, "GET", &format!("/api/v1/projects/{slug}/nodes"), &[], None);
             assert_eq!(shown.status, 200, "{}", shown.text);
         }
@@ -36,8 +44,11 @@ fn any_one_of_three_servers_may_be_lost() {
     }
     assert_eq!(all.count_facts("fleet.*.*.node.*.registered"), answered.len());
     let body = json!({"version": "v1", "config_source": SAMPLE});
-    let created = all.api(1, "POST", "/api/v1/projects/demo/bundles", &[], Some(&body));
-    assert_eq!(created.status, 201, "{}", created.text);
+    eventually("the bundle is stored", || {
+        let key = ["Idempotency-Key: v1"];
+        let created = all.api(1, "POST", "/api/v1/projects/demo/bundles", &key, Some(&body));
+        if created.status == 201 { Ok(()) } else { Err(created.text) }
+    });
 }
 
 /// Until an answer comes; the repeats are one registration.
