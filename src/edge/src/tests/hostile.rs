@@ -1,6 +1,7 @@
 //! What no client should send. Everything here is answered with a 4xx in the contract's shape.
 
 use super::bench::{Answered, Bench};
+use crate::{EdgeConfig, LimitsConfig};
 use axum::body::Body;
 use contract::{Limiter, ROUTES};
 use serde_json::json;
@@ -34,7 +35,15 @@ fn assert_refused(answered: &Answered, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_with_a_body_refuses_bad_ones() {
-    let bench = Bench::start().await;
+    // Each body is to be judged, not counted.
+    let limits = LimitsConfig {
+        node_burst: u32::MAX,
+        api_burst: u32::MAX,
+        registration_burst: u32::MAX,
+        enrollment_burst: u32::MAX,
+        ..LimitsConfig::default()
+    };
+    let bench = Bench::with(EdgeConfig { limits, ..EdgeConfig::default() }).await;
     let (id, key) = bench.node("proxy-1").await;
     for route in ROUTES.iter().filter(|route| route.is_mutation()) {
         let path = route.path.replace("{slug}", "demo").replace("{id}", &id);
@@ -163,7 +172,7 @@ async fn limits_of_bodies_are_the_routes_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_never_ends_is_given_up() {
-    let config = crate::EdgeConfig { request_timeout: std::time::Duration::from_millis(100), ..Default::default() };
+    let config = EdgeConfig { request_timeout: std::time::Duration::from_millis(100), ..Default::default() };
     let bench = Bench::with(config).await;
     let endless = futures_util::stream::pending::<Result<axum::body::Bytes, std::convert::Infallible>>();
     let answered = bench.operator("POST", "/api/v1/projects").text(Body::from_stream(endless)).send().await;
