@@ -98,6 +98,7 @@ async fn every_answer_carries_the_common_headers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn head_is_get_without_the_body() {
     let bench = Bench::start().await;
+    bench.until("/ready", |body| body["status"] == "ok").await;
     let public = ROUTES.iter().filter(|route| route.method == Method::Get && route.access == Access::Public);
     for route in public.filter(|route| route.limiter != Limiter::Enrollment) {
         let (got, head) =
