@@ -2,36 +2,15 @@
 //! document that both follow.
 
 use crate::harness::{Dev, Facts, Host, PATIENCE, eventually};
+use crate::subscribers::environment;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// How long a revocation may take to end a live connection.
 const REVOKED_WITHIN: Duration = Duration::from_secs(1);
-
-/// A Python with the client's packages, made once in the build directory.
-static PYTHON: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().unwrap();
-    let dir = test.ancestors().nth(3).unwrap().join("enroll-python");
-    let (python, done) = (dir.join("bin/python"), dir.join("done"));
-    let wanted = std::fs::read_to_string(here("enroll-requirements.txt")).unwrap();
-    if std::fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
-        return python;
-    }
-    let run = |command: &mut Command| {
-        let output = command.output().unwrap_or_else(|e| panic!("python3 with venv is needed: {e}"));
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "python3 with venv, and pip's index, are needed: {said}");
-    };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir));
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r"];
-    run(Command::new(&python).args(install).arg(here("enroll-requirements.txt")));
-    std::fs::write(&done, wanted).unwrap();
-    python
-});
 
 fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -54,7 +33,7 @@ impl Client {
     }
 
     fn step(&self, name: &str, arguments: &[&str]) -> Step {
-        let mut command = Command::new(&*PYTHON);
+        let mut command = Command::new(environment().join("bin/python"));
         command.arg(here("enroll.py")).arg(name).arg(&self.state).args(arguments);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());

@@ -198,7 +198,7 @@ impl Drop for Following {
 }
 
 /// A virtual environment with what `tests/requirements.txt` pins; made once, whatever how many tests ask at the same time.
-fn environment() -> &'static Path {
+pub fn environment() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
         let requirements = root().join("tests/requirements.txt");
